@@ -1,0 +1,49 @@
+# The menu. Everything runs in .venv/, which the first target that needs it makes.
+PYTHON ?= python3
+PY := .venv/bin/python
+AISCOPE := .venv/bin/aiscope
+
+.PHONY: help demo test lint fix types native bench fuzz docs wheel clean
+
+help: ## this list
+	@grep -hE '^[a-z-]+:.*##' $(MAKEFILE_LIST) | awk -F':.*## ' '{printf "  make %-8s %s\n", $$1, $$2}'
+
+.venv/ready: pyproject.toml
+	$(PYTHON) -m venv .venv
+	$(PY) -m pip install --quiet --upgrade pip
+	$(PY) -m pip install --quiet --editable '.[dashboard]'
+	@touch $@
+
+.venv/ready-dev: pyproject.toml
+	$(PYTHON) -m venv .venv
+	$(PY) -m pip install --quiet --upgrade pip
+	$(PY) -m pip install --quiet --editable '.[dev]'
+	@touch $@ .venv/ready
+
+demo: .venv/ready ## an hour of office traffic: read, stored, summed up, on a dashboard
+	$(PY) deploy/demo/run.py
+
+test: .venv/ready-dev ## everything the product promises, with the real parts
+	@sh tests/system-packages.sh
+	$(PY) -m pytest
+
+lint: .venv/ready-dev ## ruff
+	$(PY) -m ruff check .
+	$(PY) -m ruff format --check .
+
+fix: .venv/ready-dev ## ruff, correcting what it can
+	$(PY) -m ruff check --fix .
+	$(PY) -m ruff format .
+
+types: .venv/ready-dev ## mypy --strict
+	$(PY) -m mypy
+
+fuzz: .venv/ready-dev ## the parsers against hostile bytes, a minute each
+	$(PY) -m pip install --quiet atheris
+	$(PY) tests/fuzz/run.py
+
+docs: .venv/ready-dev ## pages that are generated from the code
+	$(PY) docs/generate.py
+
+clean: ## what make made
+	rm -rf .venv .demo .bench .fuzz build dist *.egg-info

@@ -1,0 +1,77 @@
+"""`make demo`: makes an hour of office traffic, reads it, and stays with the dashboard.
+
+Without a terminal (or with CI=true) it does the same, checks that the dashboard shows the rows, and ends.
+"""
+
+from __future__ import annotations
+
+import os
+import shutil
+import signal
+import socket
+import subprocess
+import sys
+import time
+import urllib.request
+from pathlib import Path
+
+ROOT = Path(__file__).resolve().parents[2]
+DEMO = ROOT / ".demo"
+STORE = f"chdb://{DEMO / 'store'}"
+AISCOPE = [sys.executable, "-m", "sensor.cli"]
+
+
+def free_port() -> int:
+    """8501 as Streamlit's users know it, or any other when that is taken."""
+    for port in (8501, 0):
+        with socket.socket() as probe:
+            try:
+                probe.bind(("127.0.0.1", port))
+            except OSError:
+                continue
+            return int(probe.getsockname()[1])
+    raise RuntimeError("no free port on 127.0.0.1")
+
+
+def await_page(url: str, server: subprocess.Popen[bytes]) -> None:
+    deadline = time.monotonic() + 60
+    while time.monotonic() < deadline and server.poll() is None:
+        try:
+            with urllib.request.urlopen(f"{url}/_stcore/health", timeout=2):  # noqa: S310 - our own loopback
+                return
+        except OSError:
+            time.sleep(0.2)
+    raise SystemExit("the dashboard did not come up")
+
+
+def main() -> int:
+    shutil.rmtree(DEMO, ignore_errors=True)
+    DEMO.mkdir()
+    capture = DEMO / "office.pcap"
+    print("An hour in a small office, made from real TLS, QUIC and HTTP:")
+    subprocess.run([sys.executable, ROOT / "deploy/demo/office.py", capture], check=True)
+    read = [*AISCOPE, "read", capture, "--inventory", capture.with_suffix(".csv"), "--store", STORE]
+    subprocess.run(read, check=True)
+    port = free_port()
+    url = f"http://127.0.0.1:{port}"
+    server = subprocess.Popen([*AISCOPE, "dashboard", "--store", STORE, "--listen", f"127.0.0.1:{port}"])
+    try:
+        await_page(url, server)
+        if sys.stdout.isatty() and os.environ.get("CI") != "true":
+            print(f"\nDashboard: {url}   (Ctrl-C ends it)")
+            return server.wait()
+        subprocess.run([*AISCOPE, "dashboard", "--check", url], check=True)
+        print(f"Dashboard checked at {url}")
+        return 0
+    except KeyboardInterrupt:
+        return 0
+    finally:
+        server.send_signal(signal.SIGINT)
+        try:
+            server.wait(10)
+        except subprocess.TimeoutExpired:
+            server.kill()
+
+
+if __name__ == "__main__":
+    sys.exit(main())
