@@ -1,0 +1,1 @@
+"""The catalogue's data. `sensor.knowledge.catalogue` reads it."""

@@ -1,0 +1,97 @@
+"""What a reviewer of the catalogue would ask, asked of every file: the lints of `aiscope catalogue check`."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from pathlib import Path
+
+from sensor.knowledge.catalogue import Catalogue, Match
+from sensor.knowledge.catalogue_load import Problem, Source, read_vendors
+from sensor.knowledge.catalogue_match import literal
+from sensor.knowledge.catalogue_model import CATEGORIES, AddressCase, Case, RequestCase
+from sensor.knowledge.catalogue_side import Resolvers
+
+_NO_RESOLVERS = Resolvers(resolvers=(), fronts=(), canaries=())
+SHORT = 4  # characters of a path that may stand alone on any host and port
+
+
+def check(services: Path, whole: bool = True) -> list[Problem]:
+    """Everything wrong with a folder of vendor files. `whole`: it is a catalogue, not a user's overrides."""
+    sources, problems = read_vendors(services)
+    if not sources and not problems:
+        problems.append(Problem(str(services), 0, "", "no vendor files"))
+    catalogue = Catalogue([source.vendor for source in sources], _NO_RESOLVERS, "")
+    for source in sources:
+        problems += _cases(catalogue, source)
+        problems += _rules(catalogue, source)
+    if whole and not problems:
+        problems += _dead_categories(catalogue, services)
+    return sorted(problems)
+
+
+def asked(catalogue: Catalogue, case: Case) -> Match | None:
+    """What the catalogue says of a case."""
+    if isinstance(case, RequestCase):
+        method, path = case.request.split(" ", 1)
+        body = case.body.encode()
+        return catalogue.match_request(
+            method, case.host, case.port, path, case.headers, case.response_headers, body
+        )
+    if isinstance(case, AddressCase):
+        return catalogue.match_address(case.address)
+    return catalogue.match(case)
+
+
+def said(case: Case) -> str:
+    """A case in a few words."""
+    if isinstance(case, RequestCase):
+        return f"{case.request} ({case.host + ', ' if case.host else ''}port {case.port})"
+    return case.address if isinstance(case, AddressCase) else case
+
+
+def _cases(catalogue: Catalogue, source: Source) -> Iterator[Problem]:
+    """Every `fires` is on its service, every `silent` is not."""
+    for number, service in enumerate(source.vendor.services):
+        for kind, cases in (("fires", service.fires), ("silent", service.silent)):
+            for i, case in enumerate(cases):
+                found = asked(catalogue, case)
+                if (found is not None and found.service == service.id) == (kind == "fires"):
+                    continue
+                result = f"is {found.service} by {found.rule!r}" if found else "matches nothing"
+                line = source.line("services", number, kind, i)
+                key = f"services[{number}].{kind}[{i}]"
+                yield Problem(source.file, line, key, f"{service.id}: {said(case)!r} {result}")
+
+
+def _rules(catalogue: Catalogue, source: Source) -> Iterator[Problem]:
+    """Rules that never decide anything, and rules that would decide too much."""
+    for number, service in enumerate(source.vendor.services):
+        for role, hosts in service.hosts.items():
+            for i, host in enumerate(hosts):
+                if reason := _shadowed(catalogue, service.id, role, host):
+                    line = source.line("services", number, "hosts", role, i)
+                    yield Problem(source.file, line, f"services[{number}].hosts.{role}[{i}]", reason)
+        for i, server in enumerate(service.servers):
+            short = [path for path in server.paths if literal(path.partition("/")[2]) < SHORT - 1]
+            loose = not server.ports and not server.markers
+            if loose and short:
+                line = source.line("services", number, "servers", i)
+                text = f"path {short[0]!r} alone says nothing: add ports or a marker"
+                yield Problem(source.file, line, f"services[{number}].servers[{i}]", text)
+
+
+def _shadowed(catalogue: Catalogue, service: str, role: str, host: str) -> str:
+    """Why a host pattern changes nothing, or nothing."""
+    if host.startswith("=") or "*" in host:
+        return ""
+    above = catalogue.match(host.partition(".")[2])
+    if above and (above.service, above.role) == (service, role) and not above.rule.startswith("="):
+        return f"{host!r} is under {above.rule!r}, which says the same"
+    return ""
+
+
+def _dead_categories(catalogue: Catalogue, services: Path) -> Iterator[Problem]:
+    used = {entry.service.category for entry in catalogue.services.values()}
+    for category in CATEGORIES:
+        if category not in used:
+            yield Problem(str(services), 0, "", f"category {category!r} has no service")
