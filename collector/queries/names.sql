@@ -1,0 +1,20 @@
+-- The names a service was reached under, or a client's server names; an empty parameter means any.
+SELECT server_name,
+       service,
+       name_source,
+       argMax(usage.evidence, indexOf(['ip', 'sni', 'flow', 'inferred', 'decrypted'], usage.evidence)) AS evidence,
+       sum(first) AS connections,
+       uniqExact(client) AS clients,
+       sum(usage.bytes_up) AS bytes_up,
+       sum(usage.bytes_down) AS bytes_down,
+       max(end_time) AS last_seen
+FROM usage
+WHERE time >= {start:DateTime64(6, 'UTC')} AND time < {end:DateTime64(6, 'UTC')}
+  AND (empty({services:Array(String)}) OR has({services:Array(String)}, service))
+  AND (empty({categories:Array(String)}) OR has({categories:Array(String)}, category))
+  AND (empty({clients:Array(String)}) OR has({clients:Array(String)}, client))
+  AND ({service:String} = '' OR service = {service:String})
+  AND ({client:String} = '' OR client = {client:String})
+GROUP BY server_name, service, name_source
+ORDER BY bytes_up DESC
+LIMIT 1000

@@ -1,0 +1,19 @@
+-- Who uses which service with how much data. One row per client, service.
+SELECT client,
+       service,
+       any(usage.vendor) AS vendor,
+       any(usage.category) AS category,
+       argMax(usage.evidence, indexOf(['ip', 'sni', 'flow', 'inferred', 'decrypted'], usage.evidence)) AS evidence,
+       sum(first) AS connections,
+       sum(usage.bytes_up) AS bytes_up,
+       sum(usage.bytes_down) AS bytes_down,
+       min(start_time) AS first_seen,
+       max(end_time) AS last_seen
+FROM usage
+WHERE time >= {start:DateTime64(6, 'UTC')} AND time < {end:DateTime64(6, 'UTC')}
+  AND (empty({services:Array(String)}) OR has({services:Array(String)}, service))
+  AND (empty({categories:Array(String)}) OR has({categories:Array(String)}, category))
+  AND (empty({clients:Array(String)}) OR has({clients:Array(String)}, client))
+GROUP BY client, service
+ORDER BY bytes_up DESC, client, service
+LIMIT 10000

@@ -1,0 +1,16 @@
+-- Data sent to each service over time, in at most about 72 steps of whole minutes.
+WITH (
+    SELECT greatest(60, intDiv(dateDiff('second', min(time), max(time)), 72 * 60) * 60)
+    FROM usage
+    WHERE time >= {start:DateTime64(6, 'UTC')} AND time < {end:DateTime64(6, 'UTC')}
+) AS step
+SELECT toStartOfInterval(time, toIntervalSecond(step)) AS bucket,
+       service,
+       sum(usage.bytes_up) AS bytes_up
+FROM usage
+WHERE time >= {start:DateTime64(6, 'UTC')} AND time < {end:DateTime64(6, 'UTC')}
+  AND (empty({services:Array(String)}) OR has({services:Array(String)}, service))
+  AND (empty({categories:Array(String)}) OR has({categories:Array(String)}, category))
+  AND (empty({clients:Array(String)}) OR has({clients:Array(String)}, client))
+GROUP BY bucket, service
+ORDER BY bucket, service

@@ -1,0 +1,90 @@
+"""The Streamlit script: page frame, filters, navigation. Run by `aiscope dashboard`."""
+
+from __future__ import annotations
+
+import datetime as dt
+from collections.abc import Callable
+
+import streamlit as st
+from collector.store import StoreError
+
+from dashboard import parts
+from dashboard.data import EARLIEST, LATEST, Filters, choices
+from dashboard.views import client, overview, service, visibility
+
+RANGES = {
+    "Everything": None,
+    "Last hour": dt.timedelta(hours=1),
+    "Last 24 hours": dt.timedelta(days=1),
+    "Last 7 days": dt.timedelta(days=7),
+    "Last 30 days": dt.timedelta(days=30),
+    "Between two days": None,
+}
+
+
+def filters() -> Filters:
+    """The side bar. Widgets are bound to the address: a reload or a shared link shows the same."""
+    with st.sidebar:
+        name = str(st.selectbox("Time", list(RANGES), key="time", bind="query-params"))
+        start, end = span(name)
+        services = st.multiselect(
+            "Services", choices("service"), key="services", bind="query-params", placeholder="All"
+        )
+        categories = st.multiselect(
+            "Categories", choices("category"), key="categories", bind="query-params", placeholder="All"
+        )
+        clients = st.multiselect(
+            "Clients", choices("client"), key="clients", bind="query-params", placeholder="All"
+        )
+        st.caption("Times are UTC.")
+    return Filters(start, end, tuple(services), tuple(categories), tuple(clients))
+
+
+def span(name: str) -> tuple[dt.datetime, dt.datetime]:
+    """Start and end of a range; relative ones end now, to the minute so that queries can be cached."""
+    now = dt.datetime.now(dt.UTC).replace(second=0, microsecond=0) + dt.timedelta(minutes=1)
+    if name == "Between two days":
+        today = now.date()
+        first = st.date_input("From", today - dt.timedelta(days=7), key="from", bind="query-params")
+        last = st.date_input("Until", today, key="until", bind="query-params")
+        return midnight(first), midnight(last) + dt.timedelta(days=1)
+    length = RANGES[name]
+    return (now - length, now) if length else (EARLIEST, LATEST)
+
+
+def midnight(day: dt.date) -> dt.datetime:
+    return dt.datetime.combine(day, dt.time(), dt.UTC)
+
+
+def page(show: Callable[[Filters], None], title: str) -> Callable[[], None]:
+    """A page with the filters beside it; a store that cannot be read is said in one sentence."""
+
+    def run() -> None:
+        st.title(title)
+        try:
+            show(filters())
+        except StoreError as error:
+            st.error(f"**The store cannot be read.** {parts.plain(str(error))}", icon=":material/error:")
+
+    return run
+
+
+def main() -> None:
+    """One run of the script."""
+    st.set_page_config(page_title="aiscope", page_icon=":material/network_intelligence:", layout="wide")
+    pages = [
+        st.Page(
+            page(overview.show, "Who uses which AI services"),
+            title="Overview",
+            url_path="overview",
+            default=True,
+        ),
+        st.Page(page(service.show, "Service"), title="Service", url_path="service"),
+        st.Page(page(client.show, "Client"), title="Client", url_path="client"),
+        st.Page(page(visibility.show, "What we could not see"), title="Visibility", url_path="visibility"),
+    ]
+    st.navigation(pages, position="top").run()
+
+
+if __name__ == "__main__":
+    main()

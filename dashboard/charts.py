@@ -1,0 +1,84 @@
+"""Data frames to Altair charts. Pure: no store, no Streamlit."""
+
+from __future__ import annotations
+
+import altair as alt
+import pandas as pd
+
+# Okabe and Ito's palette: told apart by colour-blind readers too (jfly.uni-koeln.de/color).
+PALETTE = ["#0072B2", "#E69F00", "#009E73", "#CC79A7", "#56B4E9", "#D55E00", "#F0E442", "#999999"]
+SHOWN = 7  # services with a colour of their own; the rest is "other"
+
+# What could be seen is calm, what was hidden stands out.
+VISIBILITY_COLOURS = {
+    "seen": "#0072B2",
+    "partly": "#56B4E9",
+    "hidden": "#D55E00",
+    "not AI traffic": "#BBBBBB",
+}
+
+# A Vega expression: decimal units on axes and legends.
+BYTES = " : ".join(
+    [
+        f"datum.value >= 1e{p} ? format(datum.value/1e{p}, '~r') + ' {u}'"
+        for p, u in ((9, "GB"), (6, "MB"), (3, "kB"))
+    ]
+    + ["datum.value + ' B'"]
+)
+
+
+def top(frame: pd.DataFrame, column: str, weight: str) -> pd.DataFrame:
+    """The same rows with all but the `SHOWN` heaviest values of `column` called "other"."""
+    heaviest = frame.groupby(column)[weight].sum().nlargest(SHOWN).index
+    return frame.assign(**{column: frame[column].where(frame[column].isin(heaviest), "other")})
+
+
+def volume(frame: pd.DataFrame) -> alt.Chart:
+    """Bytes sent to services over time: columns `bucket`, `service`, `bytes_up`."""
+    frame = top(frame, "service", "bytes_up").groupby(["bucket", "service"], as_index=False).sum()
+    order = frame.groupby("service")["bytes_up"].sum().sort_values(ascending=False).index.tolist()
+    return (
+        alt.Chart(frame)
+        .mark_bar()
+        .encode(
+            x=alt.X("bucket:T", title=None),
+            y=alt.Y("bytes_up:Q", title="sent", axis=alt.Axis(labelExpr=BYTES, tickCount=4)),
+            color=alt.Color("service:N", title=None, sort=order, scale=alt.Scale(range=PALETTE)),
+            tooltip=["bucket:T", "service:N", alt.Tooltip("bytes_up:Q", format=",", title="bytes sent")],
+        )
+        .properties(height=240)
+    )
+
+
+def matrix(frame: pd.DataFrame) -> alt.Chart:
+    """Who × which service × how much was sent: columns `client`, `service`, `bytes_up`."""
+    cells = frame.groupby(["client", "service"], as_index=False)["bytes_up"].sum()
+    return (
+        alt.Chart(cells)
+        .mark_rect(cornerRadius=2)
+        .encode(
+            x=alt.X("service:N", title=None, axis=alt.Axis(labelAngle=-40, orient="top")),
+            y=alt.Y("client:N", title=None),
+            color=alt.Color(
+                "bytes_up:Q",
+                title="sent",
+                scale=alt.Scale(type="symlog", scheme="blues"),
+                legend=alt.Legend(labelExpr=BYTES, tickCount=4),
+            ),
+            tooltip=["client:N", "service:N", alt.Tooltip("bytes_up:Q", format=",", title="bytes sent")],
+        )
+        .properties(height=alt.Step(26))
+    )
+
+
+def visibility(frame: pd.DataFrame) -> alt.Chart:
+    """Bytes by visibility class: columns `label`, `bytes`, `share` (0..1), `kind` of VISIBILITY_COLOURS."""
+    scale = alt.Scale(domain=list(VISIBILITY_COLOURS), range=list(VISIBILITY_COLOURS.values()))
+    bars = alt.Chart(frame).encode(
+        x=alt.X("bytes:Q", title=None, axis=alt.Axis(labelExpr=BYTES, tickCount=5)),
+        y=alt.Y("label:N", title=None, sort=None, axis=alt.Axis(labelLimit=260)),
+        color=alt.Color("kind:N", title=None, scale=scale, legend=alt.Legend(orient="top")),
+        tooltip=["label:N", alt.Tooltip("bytes:Q", format=","), alt.Tooltip("share:Q", format=".2%")],
+    )
+    text = bars.mark_text(align="left", dx=4).encode(text=alt.Text("share:Q", format=".1%"))
+    return (bars.mark_bar() + text).properties(height=alt.Step(26))

@@ -1,0 +1,69 @@
+"""`aiscope dashboard`: the pages on a store, in a browser."""
+
+from __future__ import annotations
+
+import os
+import subprocess
+import sys
+from pathlib import Path
+
+import click
+
+APP = Path(__file__).with_name("app.py")
+PAGES = ("overview", "service", "client", "visibility")
+OPTIONS = {
+    "server.headless": "true",
+    "server.fileWatcherType": "none",
+    "browser.gatherUsageStats": "false",
+    "client.toolbarMode": "minimal",
+    "client.showErrorDetails": "none",
+    "theme.base": "light",
+    "theme.primaryColor": "#0072B2",
+}
+
+
+@click.command()
+@click.option("--store", metavar="URL", help="chdb:///DIR or http(s)://HOST:PORT; default from the settings.")
+@click.option(
+    "--listen", default="127.0.0.1:8501", show_default=True, metavar="HOST:PORT", help="Where to serve."
+)
+@click.option(
+    "--check", is_flag=True, help="Draw every page once without a browser, say what they show, and end."
+)
+def dashboard(store: str | None, listen: str, check: bool) -> None:
+    """Who uses which AI services, in a browser."""
+    if store:
+        os.environ["AISCOPE_STORE__URL"] = store
+    if check:
+        sys.exit(draw_all())
+    host, _, port = listen.rpartition(":")
+    if not port.isdigit():
+        raise click.UsageError(f"--listen {listen}: expected HOST:PORT")
+    options = OPTIONS | {"server.address": host or "127.0.0.1", "server.port": port}
+    flags = [f"--{name}={value}" for name, value in options.items()]
+    sys.exit(
+        subprocess.run([sys.executable, "-m", "streamlit", "run", str(APP), *flags], check=False).returncode
+    )
+
+
+def one_page(name: str) -> None:
+    """One page's script, for `--check`: Streamlit's test frame knows no navigation."""
+    import importlib
+
+    from dashboard.app import page
+
+    page(importlib.import_module(f"dashboard.views.{name}").show, name)()
+
+
+def draw_all() -> int:
+    """Run every page's script and report; 1 when one of them fails, shows an error or has no rows."""
+    from streamlit.testing.v1 import AppTest
+
+    failed = False
+    for name in PAGES:
+        shown = AppTest.from_function(one_page, args=(name,), default_timeout=60).run()
+        problems = [*(e.message for e in shown.exception), *(e.value for e in shown.error)]
+        rows = sum(len(frame.value) for frame in shown.dataframe)
+        failed |= bool(problems) or not rows
+        click.echo(f"  {name:<12}{'; '.join(problems) or f'{len(shown.metric)} numbers, {rows:,} rows'}")
+    return int(failed)

@@ -1,0 +1,67 @@
+"""What several pages show in the same way."""
+
+from __future__ import annotations
+
+import re
+from typing import Any
+
+import pandas as pd
+import streamlit as st
+
+EVIDENCE_HELP = (
+    "How sure we are, weakest first. ip: an address, or a name learnt from DNS. sni: the name on the wire. "
+    "flow: that, and application data both ways. inferred: exchanges read from sizes and times. "
+    "decrypted: content was read, because it was in clear or passed the inspecting proxy."
+)
+
+COLUMNS: dict[str, Any] = {
+    "client": st.column_config.TextColumn("client"),
+    "service": st.column_config.TextColumn("service"),
+    "vendor": st.column_config.TextColumn("vendor"),
+    "category": st.column_config.TextColumn("category"),
+    "evidence": st.column_config.TextColumn("evidence", help=EVIDENCE_HELP),
+    "connections": st.column_config.NumberColumn("connections", format="localized"),
+    "exchanges": st.column_config.NumberColumn("exchanges", format="localized"),
+    "lookups": st.column_config.NumberColumn("lookups", format="localized"),
+    "bytes_up": st.column_config.NumberColumn("sent", format="bytes"),
+    "bytes_down": st.column_config.NumberColumn("received", format="bytes"),
+    "first_seen": st.column_config.DatetimeColumn("first seen", format="YYYY-MM-DD HH:mm:ss"),
+    "last_seen": st.column_config.DatetimeColumn("last seen", format="YYYY-MM-DD HH:mm:ss"),
+    "server_name": st.column_config.TextColumn("server name"),
+    "name_source": st.column_config.TextColumn("read from"),
+    "tokens_in": st.column_config.NumberColumn("tokens in", format="localized"),
+    "tokens_out": st.column_config.NumberColumn("tokens out", format="localized"),
+}
+
+
+def plain(text: str) -> str:
+    """Text from the network for a place that takes markup: shown, never interpreted."""
+    printable = "".join(c if c.isprintable() else "\N{REPLACEMENT CHARACTER}" for c in text)
+    return re.sub(r"([\\`*_{}\[\]()#+\-.!|<>~:$&])", r"\\\1", printable)
+
+
+def table(frame: pd.DataFrame, **options: Any) -> Any:
+    """A table with the columns' standard names, units and help. Cells are data, never markup."""
+    config = {name: COLUMNS[name] for name in frame.columns if name in COLUMNS}
+    return st.dataframe(frame, hide_index=True, column_config=config, **options)
+
+
+def bytes_text(count: float) -> str:
+    """Decimal units, as network people count."""
+    for unit in ("B", "kB", "MB", "GB", "TB"):
+        if abs(count) < 1000:
+            return f"{count:.0f} {unit}" if unit in ("B", "kB") or count >= 100 else f"{count:.1f} {unit}"
+        count /= 1000
+    return f"{count:,.1f} PB"
+
+
+def metrics(values: dict[str, str | int], **helps: str) -> None:
+    """A row of numbers."""
+    for column, (label, value) in zip(st.columns(len(values)), values.items(), strict=True):
+        text = f"{value:,}" if isinstance(value, int) else value
+        column.metric(label, text, help=helps.get(label))
+
+
+def nothing(what: str, advice: str) -> None:
+    """An empty state says what is absent and what to do about it."""
+    st.info(f"**{what}** {advice}", icon=":material/inbox:")

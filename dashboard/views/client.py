@@ -1,0 +1,43 @@
+"""One client: a user, a host or an address, and what it uses."""
+
+from __future__ import annotations
+
+from dataclasses import replace
+
+import streamlit as st
+
+from dashboard import charts, parts
+from dashboard.data import Filters, choices, fetch
+from dashboard.views.service import exchanges
+
+
+def show(filters: Filters) -> None:
+    """The page of one client, chosen on the page and kept in the address."""
+    clients = choices("client")
+    if not clients:
+        parts.nothing(
+            "No client has been seen yet.", "Read a capture with `aiscope read`, or start a sensor."
+        )
+        return
+    client = str(st.selectbox("Client", clients, key="client", bind="query-params"))
+    use = fetch("overview", filters)
+    use = use[use["client"] == client]
+    if use.empty:
+        parts.nothing("No AI use in this time range.", "Widen the time range or clear the filters.")
+        return
+    parts.metrics(
+        {
+            "Services": use["service"].nunique(),
+            "Connections": int(use["connections"].sum()),
+            "Sent": parts.bytes_text(use["bytes_up"].sum()),
+            "Received": parts.bytes_text(use["bytes_down"].sum()),
+        }
+    )
+    st.altair_chart(charts.volume(fetch("volume", replace(filters, clients=(client,)))))
+    st.subheader("Services")
+    parts.table(use.drop(columns=["client"]))
+    st.subheader("Addresses and names")
+    parts.table(fetch("addresses", filters, client=client))
+    st.subheader("Server names")
+    parts.table(fetch("names", filters, service="", client=client))
+    exchanges(filters, service="", client=client)

@@ -1,0 +1,56 @@
+"""Who uses which service, and how much data goes there."""
+
+from __future__ import annotations
+
+import pandas as pd
+import streamlit as st
+
+from dashboard import charts, parts
+from dashboard.data import Filters, fetch
+
+
+def show(filters: Filters) -> None:
+    """The first page."""
+    use = fetch("overview", filters)
+    if use.empty:
+        parts.nothing(
+            "No AI service in use here.",
+            "Widen the time range or clear the filters. What a sensor cannot see is on the Visibility page.",
+        )
+    else:
+        numbers(filters, use)
+        st.subheader("Data sent, over time")
+        st.altair_chart(charts.volume(fetch("volume", filters)), height="content")
+        st.subheader("Who sends how much to which service")
+        st.altair_chart(charts.matrix(use.nlargest(400, "bytes_up")))
+        parts.table(use)
+    lookups(filters)
+
+
+def numbers(filters: Filters, use: pd.DataFrame) -> None:
+    """The page's headline: how many, how much, and how much of the traffic could be read at all."""
+    seen = fetch("visibility", filters)
+    total = int(seen["bytes"].sum())
+    readable = int(seen.loc[seen["class"].isin(["named", "quic_named", "ech_grease"]), "bytes"].sum())
+    parts.metrics(
+        {
+            "Clients": use["client"].nunique(),
+            "Services": use["service"].nunique(),
+            "Connections": int(use["connections"].sum()),
+            "Sent": parts.bytes_text(use["bytes_up"].sum()),
+            "Received": parts.bytes_text(use["bytes_down"].sum()),
+            "Traffic with a readable name": f"{readable / total:.0%}" if total else "unknown",
+        }
+    )
+
+
+def lookups(filters: Filters) -> None:
+    """Looked up but not connected to: not use, and never counted as such."""
+    rows = fetch("lookups_only", filters)
+    if rows.empty:
+        return
+    st.subheader("Looked up, no connection seen")
+    st.caption(
+        "A DNS question is not use: browsers look names up in advance. The use may also pass where we cannot see."
+    )
+    parts.table(rows)
