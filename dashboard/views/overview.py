@@ -50,7 +50,5 @@ def lookups(filters: Filters) -> None:
     if rows.empty:
         return
     st.subheader("Looked up, no connection seen")
-    st.caption(
-        "A DNS question is not use: browsers look names up in advance. The use may also pass where we cannot see."
-    )
+    st.caption("A DNS question is not use: browsers look names up in advance, or the use passes elsewhere.")
     parts.table(rows)
