@@ -1,0 +1,303 @@
+"""DNS messages: RFC 1035, mDNS (RFC 6762), SVCB and HTTPS (RFC 9460), ECH configurations (RFC 9849 4).
+
+`peek_question` and `peek_answers` are what an engine needs of every message; `parse_dns` is the whole of one
+that matters, where dnspython writes the data of the many record types.
+"""
+
+from __future__ import annotations
+
+import socket
+from collections.abc import Iterator
+from dataclasses import dataclass
+from functools import lru_cache
+from struct import Struct
+
+import dns.exception
+import dns.rcode
+import dns.rdata
+import dns.rdataclass
+import dns.rdatatype
+
+from sensor.wire.cursor import Cursor, Malformed
+from sensor.wire.names import NAME_MAX, clean_name, escape
+
+A, CNAME, AAAA, SVCB, HTTPS, OPT = 1, 5, 28, 64, 65, 41
+ECH_KEY = 5  # SvcParamKey "ech", RFC 9848
+ECH_VERSION = 0xFE0D  # RFC 9849 4
+RECORDS = 512  # looked at per section; a 64 KiB message could hold thousands
+TEXT_MAX = 1_024  # characters kept of one record's data
+MDNS_FLUSH = 0x8000  # RFC 6762 10.2, top bit of the class
+
+_header = Struct(">HHHHHH").unpack_from
+
+
+@dataclass(frozen=True, slots=True)
+class Answers:
+    """What a response says about addresses: enough to learn names from it."""
+
+    question: str
+    addresses: tuple[tuple[str, str, int], ...]  # owner, address, TTL in seconds
+    chain: tuple[tuple[str, str], ...]  # CNAME: owner, target
+    ech_names: tuple[str, ...]  # public names of ECH configurations in HTTPS and SVCB records
+
+
+@dataclass(frozen=True, slots=True)
+class Record:
+    name: str
+    type: str  # A, AAAA, TXT; TYPE65400 when it has no name
+    ttl: int  # seconds
+    data: str  # address, or as in a zone file
+    flush: bool  # mDNS cache-flush
+
+
+@dataclass(frozen=True, slots=True)
+class DnsMessage:
+    id: int
+    is_response: bool
+    opcode: int
+    rcode: str  # NOERROR, NXDOMAIN, ...; EDNS extended codes included
+    truncated: bool  # TC is set, or records could not be read to the end
+    question: str  # "" for the root, or when there is none
+    qtype: str  # "" when there is no question
+    answers: tuple[Record, ...]
+    additional: tuple[Record, ...]
+    chain: tuple[tuple[str, str], ...]  # CNAME: owner, target
+    ech_names: tuple[str, ...]  # public names of ECH configurations offered
+
+    @property
+    def addresses(self) -> tuple[str, ...]:
+        """Addresses in the answer section."""
+        return tuple(record.data for record in self.answers if record.type in ("A", "AAAA"))
+
+    @property
+    def ech_offered(self) -> bool:
+        return bool(self.ech_names)
+
+    @property
+    def ttl(self) -> int | None:
+        """Lowest TTL of the answers."""
+        return min((record.ttl for record in self.answers), default=None)
+
+    @property
+    def hosts(self) -> tuple[tuple[str, str, int], ...]:
+        """(name, address, TTL) of each A and AAAA record of a response, additional ones included: mDNS."""
+        records = self.answers + self.additional if self.is_response else ()
+        return tuple((r.name, r.data, r.ttl) for r in records if r.type in ("A", "AAAA"))
+
+
+@dataclass(frozen=True, slots=True)
+class _Raw:
+    """A resource record whose data is at `start` to `end` of the message."""
+
+    name: str
+    type: int
+    cls: int
+    ttl: int
+    start: int
+    end: int
+
+    @property
+    def seconds(self) -> int:
+        """RFC 2181 8: a TTL with the top bit set counts as 0."""
+        return self.ttl if self.ttl < 1 << 31 else 0
+
+
+def peek_question(payload: bytes) -> tuple[str, int, bool] | None:
+    """(name, type, is response) of the first question; `None` when there is none."""
+    cursor = Cursor(payload)
+    cursor.take(12)
+    if not payload[4] and not payload[5]:
+        return None
+    name = read_name(cursor)
+    kind = cursor.u16()
+    cursor.u16()
+    return name, kind, payload[2] > 0x7F
+
+
+def read_name(cursor: Cursor) -> str:
+    r"""A name at the cursor, pointers followed (RFC 1035 4.1.4): lower case, without the last dot.
+
+    A byte of a label that is not in [a-z0-9_-] is `\xNN`, a dot too. Cut at 255 characters.
+    """
+    data, pos, have = cursor.data, cursor.pos, cursor.have
+    labels: list[bytes] = []
+    size, behind, limit = 0, 0, pos
+    while pos < have:
+        length = data[pos]
+        if length == 0:
+            cursor.pos = behind or pos + 1
+            return _text(tuple(labels))
+        if length < 64:
+            after = pos + 1 + length
+            size += length + 1
+            if after > have or size > 254:
+                break
+            labels.append(data[pos + 1 : after])
+            pos = after
+        elif length >= 192 and pos + 2 <= have:
+            behind = behind or pos + 2
+            pos = (length & 63) << 8 | data[pos + 1]
+            if pos >= limit:  # only backwards, so that it ends
+                break
+            limit = pos
+        else:
+            break
+    raise Malformed(f"name at {cursor.pos}")
+
+
+@lru_cache(4_096)  # a network asks for the same names over and over
+def _text(labels: tuple[bytes, ...]) -> str:
+    joined = b".".join(labels)
+    if joined.count(b".") == max(len(labels) - 1, 0):
+        return escape(joined)[:NAME_MAX]
+    return ".".join(escape(label).replace(".", "\\x2e") for label in labels)[:NAME_MAX]
+
+
+def _records(cursor: Cursor, count: int) -> Iterator[_Raw]:
+    for _ in range(min(count, RECORDS)):
+        name, kind, cls, ttl, size = read_name(cursor), cursor.u16(), cursor.u16(), cursor.u32(), cursor.u16()
+        start = cursor.pos
+        cursor.take(size)
+        yield _Raw(name, kind, cls, ttl, start, cursor.pos)
+
+
+def _questions(cursor: Cursor, count: int) -> tuple[str, int]:
+    """Name and type of the first question; the cursor goes behind the last."""
+    first = ("", 0)
+    for index in range(min(count, RECORDS)):
+        name, kind = read_name(cursor), cursor.u16()
+        cursor.u16()
+        first = first if index else (name, kind)
+    return first
+
+
+def peek_answers(payload: bytes) -> Answers:
+    """Addresses, aliases and ECH public names of a response's answers, as far as they can be read."""
+    cursor = Cursor(payload)
+    _, _, questions, answers, _, _ = _header(cursor.take(12))
+    question, _ = _questions(cursor, questions)
+    addresses, chain = [], []
+    ech: list[str] = []
+    try:
+        for raw in _records(cursor, answers):
+            if raw.type in (A, AAAA):
+                addresses.append((raw.name, _address(payload, raw), raw.seconds))
+            elif raw.type == CNAME:
+                chain.append((raw.name, read_name(Cursor(payload, raw.start, raw.end))))
+            elif raw.type in (HTTPS, SVCB):
+                ech.extend(_ech_names(payload[raw.start : raw.end]))
+    except Malformed:
+        pass
+    return Answers(question, tuple(addresses), tuple(chain), tuple(ech))
+
+
+def _address(payload: bytes, raw: _Raw) -> str:
+    size, family = (4, socket.AF_INET) if raw.type == A else (16, socket.AF_INET6)
+    if raw.end - raw.start != size:
+        raise Malformed(f"address of {raw.end - raw.start} bytes")
+    return socket.inet_ntop(family, payload[raw.start : raw.end])
+
+
+def _ech_names(rdata: bytes) -> tuple[str, ...]:
+    """Public names in the `ech` parameter of SVCB data (RFC 9460 2.2)."""
+    cursor = Cursor(rdata)
+    cursor.u16()
+    read_name(cursor)
+    for key, value in cursor.pairs(cursor.left):
+        if key == ECH_KEY:
+            return ech_public_names(value)
+    return ()
+
+
+def ech_public_names(configs: bytes) -> tuple[str, ...]:
+    """Public names of an ECHConfigList, RFC 9849 4. Versions other than RFC 9849's are passed over."""
+    cursor, out = Cursor(configs), []
+    for version, body in cursor.pairs(cursor.u16()):
+        if version == ECH_VERSION:
+            config = Cursor(body)
+            config.take(3)  # config_id, kem_id
+            config.vec16()  # public_key
+            config.vec16()  # cipher_suites
+            config.u8()  # maximum_name_length
+            out.append(clean_name(config.vec8()))
+    return tuple(out)
+
+
+def parse_dns(payload: bytes) -> DnsMessage:
+    """A whole message, DNS or mDNS. The question must be readable; records count as far as they are."""
+    cursor = Cursor(payload)
+    ident, flags, questions, *counts = _header(cursor.take(12))
+    question, qtype = _questions(cursor, questions)
+    sections: tuple[list[_Raw], ...] = ([], [], [])
+    cut = bool(flags & 0x0200)
+    try:
+        for section, count in zip(sections, counts, strict=True):
+            for raw in _records(cursor, count):
+                section.append(raw)
+    except Malformed:
+        cut = True
+    answers, _, additional = sections
+    peeked = peek_answers(payload)
+    return DnsMessage(
+        id=ident,
+        is_response=bool(flags & 0x8000),
+        opcode=flags >> 11 & 15,
+        rcode=_rcode(flags, additional),
+        truncated=cut,
+        question=question,
+        qtype=dns.rdatatype.to_text(dns.rdatatype.RdataType.make(qtype)) if questions else "",
+        answers=tuple(_record(payload, raw) for raw in answers),
+        additional=tuple(_record(payload, raw) for raw in additional if raw.type != OPT),
+        chain=peeked.chain,
+        ech_names=peeked.ech_names,
+    )
+
+
+def _rcode(flags: int, additional: list[_Raw]) -> str:
+    """RFC 6891 6.1.3: the OPT record's TTL holds the upper eight bits."""
+    upper = next((raw.ttl >> 24 for raw in additional if raw.type == OPT), 0)
+    return dns.rcode.to_text(dns.rcode.Rcode.make(upper << 4 | flags & 15))
+
+
+def _record(payload: bytes, raw: _Raw) -> Record:
+    flush = bool(raw.cls & MDNS_FLUSH) and raw.type != OPT
+    kind = dns.rdatatype.to_text(dns.rdatatype.RdataType.make(raw.type))
+    return Record(raw.name, kind, raw.seconds, _data(payload, raw)[:TEXT_MAX], flush)
+
+
+def _data(payload: bytes, raw: _Raw) -> str:
+    try:
+        if raw.type in (A, AAAA):
+            return _address(payload, raw)
+        if raw.type == CNAME:
+            return read_name(Cursor(payload, raw.start, raw.end))
+        cls = dns.rdataclass.RdataClass.make(raw.cls & ~MDNS_FLUSH)
+        kind = dns.rdatatype.RdataType.make(raw.type)
+        return dns.rdata.from_wire(cls, kind, payload, raw.start, raw.end - raw.start).to_text()
+    except (Malformed, dns.exception.DNSException, ValueError):
+        data = payload[raw.start : raw.end]
+        return f"\\# {len(data)} {data.hex()}"  # RFC 3597 5
+
+
+class TcpMessages:
+    """Splits one direction of DNS over TCP (RFC 1035 4.2.2) into messages. Holds at most one, 64 KiB."""
+
+    __slots__ = ("_buffer",)
+
+    def __init__(self) -> None:
+        self._buffer = bytearray()
+
+    def feed(self, data: bytes) -> list[bytes]:
+        """Takes the next bytes in order; returns the messages now whole. `Malformed`: this is not DNS."""
+        self._buffer += data
+        out, pos = [], 0
+        while len(self._buffer) - pos >= 2:
+            length = self._buffer[pos] << 8 | self._buffer[pos + 1]
+            if length < 12:
+                raise Malformed(f"DNS message of {length} bytes")
+            if len(self._buffer) - pos - 2 < length:
+                break
+            out.append(bytes(self._buffer[pos + 2 : pos + 2 + length]))
+            pos += 2 + length
+        del self._buffer[:pos]
+        return out
