@@ -1,0 +1,251 @@
+"""The store: ClickHouse behind one URL, a server's or a directory opened in this process.
+
+`http(s)://user:password@host:port/` is a ClickHouse server, a cluster or `aiscope collect`; `chdb:///DIR` is the same
+engine in this process, and one process per directory. Nothing above this module knows which.
+"""
+
+from __future__ import annotations
+
+import datetime as dt
+import io
+import re
+from collections.abc import Iterable, Mapping, Sequence
+from functools import cache
+from pathlib import Path
+from string import Template
+from types import TracebackType
+from typing import Any, BinaryIO
+from urllib.parse import unquote, urlsplit
+
+import clickhouse_connect
+import pyarrow as pa
+from clickhouse_connect.driver.exceptions import ClickHouseError
+
+from collector.columns import arrow, pieces
+from sensor.delivery.event import Event
+
+DATABASE = "aiscope"
+QUERIES = Path(__file__).parent / "queries"
+
+# The embedded engine has no bounds of its own, and its caches would take what the machine has.
+QUERY_BYTES = 1 << 30
+ENGINE_BYTES = 2 << 30
+_ENGINE = {"max_server_memory_usage": ENGINE_BYTES, "mark_cache_size": 64 << 20, "uncompressed_cache_size": 0}
+
+# A batch that comes again is dropped, in the rollups too.
+_ONCE = {"deduplicate_blocks_in_dependent_materialized_views": 1}
+
+_PARAMETER = re.compile(r"\{(\w+):([^{}]+)\}")
+_EARLIEST = dt.datetime(1970, 1, 1, tzinfo=dt.UTC)
+_LATEST = dt.datetime(2262, 1, 1, tzinfo=dt.UTC)
+_DEFAULTS: dict[str, Any] = {"since": _EARLIEST, "until": _LATEST, "limit": 1000, "step": 3600}
+
+
+class StoreError(OSError):
+    """The store cannot be reached or opened, or refused a statement; the text says what and what to do."""
+
+
+class Store:
+    """One open store. A context manager; `close` releases an embedded directory."""
+
+    def __init__(self, url: str) -> None:
+        self.url = url
+        parts = _split(url)
+        self.embedded = parts.scheme == "chdb"
+        self.directory = Path(unquote(parts.path)) if self.embedded else None
+        self._writer: Any = None
+        try:
+            self._client = _embedded(self.directory) if self.directory else _remote(parts, url)
+        except (ClickHouseError, ValueError) as error:
+            raise StoreError(_why(error, shown(url), self.directory)) from error
+
+    def __enter__(self) -> Store:
+        return self
+
+    def __exit__(self, kind: type[BaseException] | None, error: BaseException | None, at: TracebackType | None) -> None:
+        self.close()
+
+    def close(self) -> None:
+        """Close the store; an embedded directory is free for the next process."""
+        if self._writer is not None:
+            self._writer.close()
+        self._client.close()
+
+    def insert(self, events: Iterable[Event], *, sensor: str, batch: int, token: str) -> int:
+        """Write events, column by column, one piece per table and month; the number of rows.
+
+        The same token with the same events is written once, however often it is tried.
+        """
+        rows = 0
+        for table, month, piece in pieces(events):
+            self.insert_arrow(table, arrow(piece, sensor, batch), token=f"{token}:{table}:{month}")
+            rows += len(piece)
+        return rows
+
+    def insert_arrow(self, table: str, rows: pa.Table, *, token: str) -> None:
+        """Write an Arrow table of one partition with the store's column names."""
+        data = io.BytesIO()
+        with pa.ipc.new_stream(data, rows.schema) as stream:
+            stream.write_table(rows)
+        settings = {"insert_deduplication_token": token, **_ONCE}
+        try:
+            if self.embedded:
+                self._send(table, rows.schema.names, data.getbuffer(), settings)
+            else:
+                self._client.raw_insert(
+                    f"{DATABASE}.{table}", rows.schema.names, data.getvalue(), settings=settings, fmt="ArrowStream"
+                )
+        except (ClickHouseError, RuntimeError) as error:
+            raise StoreError(f"{shown(self.url)}: {table}: {_line(error)}") from error
+
+    def _send(self, table: str, names: Sequence[str], data: memoryview, settings: Mapping[str, object]) -> None:
+        """Stream into the embedded engine; its client would put every batch in a temporary file in clear."""
+        if self._writer is None:
+            import chdb
+
+            self._writer = chdb.connect(_connection(self.directory))
+        clause = ", ".join(f"{name} = {_literal(value)}" for name, value in settings.items())
+        statement = f"INSERT INTO {DATABASE}.{table} ({', '.join(names)}) SETTINGS {clause}"
+        with self._writer.send_insert(statement, "ArrowStream") as stream:
+            stream.append(data)
+            stream.finish()
+
+    def fetch(self, name: str, **parameters: Any) -> pa.Table:
+        """Rows of `collector/queries/<name>.sql` with bound parameters. What is left out does not restrict:
+        lists are empty, texts empty, `since` and `until` all of time, `limit` 1000."""
+        sql = query(name)
+        wanted = dict(_PARAMETER.findall(sql))
+        if unknown := sorted(parameters.keys() - wanted.keys()):
+            raise ValueError(f"{name}.sql has no parameter {', '.join(unknown)}")
+        bound = {key: _bindable(parameters.get(key, _default(key, kind))) for key, kind in wanted.items()}
+        return self.arrow(sql, bound)
+
+    def arrow(self, sql: str, parameters: Mapping[str, Any] | None = None) -> pa.Table:
+        """Rows of one SELECT."""
+        try:
+            return self._client.query_arrow(sql, parameters=dict(parameters or {}))
+        except ClickHouseError as error:
+            raise StoreError(f"{shown(self.url)}: {_line(error)}") from error
+
+    def rows(self, sql: str, parameters: Mapping[str, Any] | None = None) -> list[dict[str, Any]]:
+        """Rows of a small SELECT as dictionaries."""
+        found: list[dict[str, Any]] = self.arrow(sql, parameters).to_pylist()
+        return found
+
+    def sql(self, text: str, form: str = "TabSeparatedWithNames") -> BinaryIO:
+        """The answer to any statement in one of ClickHouse's output formats, as a stream of bytes."""
+        try:
+            return self._client.raw_stream(text, fmt=form)  # type: ignore[return-value]
+        except ClickHouseError as error:
+            raise StoreError(f"{shown(self.url)}: {_line(error)}") from error
+
+    def command(self, text: str) -> None:
+        """Run one statement that has no rows: DDL, DELETE."""
+        try:
+            self._client.command(text)
+        except ClickHouseError as error:
+            raise StoreError(f"{shown(self.url)}: {_line(error)}") from error
+
+
+def shown(url: str) -> str:
+    """A store's URL without its password."""
+    parts = urlsplit(url)
+    if parts.password is None:
+        return url
+    return parts._replace(netloc=f"{parts.username}:***@{parts.netloc.rpartition('@')[2]}").geturl()
+
+
+def as_url(text: str) -> str:
+    """A store as the user names it: an URL, or a directory."""
+    return text if "://" in text else f"chdb://{Path(text).expanduser().resolve()}"
+
+
+@cache
+def query(name: str) -> str:
+    """The text of a query file, with `${filter}` and other shared parts (`_filter.sql`) put in."""
+    shared = {part.stem[1:]: part.read_text("utf-8").strip() for part in QUERIES.glob("_*.sql")}
+    return Template((QUERIES / f"{name}.sql").read_text("utf-8")).substitute(shared)
+
+
+def _split(url: str) -> Any:
+    parts = urlsplit(url)
+    if parts.scheme not in {"chdb", "http", "https"}:
+        raise StoreError(f"{shown(url)}: a store is chdb:///DIRECTORY or http(s)://user:password@host:port/")
+    if parts.scheme == "chdb" and (parts.netloc or len(parts.path) < 2):
+        raise StoreError(f"{url}: the directory of a chdb store is absolute: chdb:///var/lib/aiscope/store")
+    return parts
+
+
+def _connection(directory: Path | None) -> str:
+    options = "&".join(f"{name}={value}" for name, value in _ENGINE.items())
+    return f"{directory}?{options}"
+
+
+def _embedded(directory: Path) -> Any:
+    directory.mkdir(mode=0o700, parents=True, exist_ok=True)
+    try:
+        return clickhouse_connect.get_client(
+            interface="chdb",
+            path=str(directory.resolve()),
+            chdb_options=_ENGINE,
+            settings={"max_memory_usage": QUERY_BYTES},
+        )
+    except ImportError:
+        raise StoreError(
+            f"chdb://{directory}: the embedded store is not installed: pip install 'aiscope[collector]'"
+        ) from None
+
+
+def _remote(parts: Any, url: str) -> Any:
+    if not parts.hostname:
+        raise StoreError(f"{shown(url)}: no host")
+    return clickhouse_connect.get_client(
+        host=parts.hostname,
+        port=parts.port or (8443 if parts.scheme == "https" else 8123),
+        username=unquote(parts.username or "") or None,
+        password=unquote(parts.password or ""),
+        interface=parts.scheme,
+        compression="zstd",
+        autogenerate_session_id=False,
+    )
+
+
+def _why(error: Exception, url: str, directory: Path | None) -> str:
+    """What to say when a store does not open. The engine leaves the owner's process number in `status`."""
+    if directory is None or "EmbeddedServer" not in str(error):
+        return f"{url}: {_line(error)}"
+    status = directory / "status"
+    found = re.search(r"PID: (\d+)", status.read_text("utf-8", "replace")) if status.is_file() else None
+    if found is None:
+        return f"{url}: the engine cannot open this directory (rights, free space, another version's files?)"
+    command = Path(f"/proc/{found[1]}/cmdline")
+    try:
+        running = command.read_bytes().replace(b"\0", b" ").decode("utf-8", "replace").strip()
+    except OSError:
+        running = "of another user or machine"
+    return (
+        f"{url}: in use by process {found[1]} ({running[:80]}); one process at a time can open a directory: "
+        "stop that one, or let `aiscope collect` own it and use its http:// address"
+    )
+
+
+def _line(error: Exception) -> str:
+    """An engine's error as one line, without version and trace."""
+    text = str(error).partition("Stack trace")[0]
+    text = re.sub(r"\(version [^)]*\)|Streaming insert \w+ failed: |DB::Exception: ", "", text)
+    return " ".join(text.split())[:500]
+
+
+def _literal(value: object) -> str:
+    return str(value) if isinstance(value, int) else "'" + str(value).replace("\\", "\\\\").replace("'", "\\'") + "'"
+
+
+def _default(name: str, kind: str) -> Any:
+    return _DEFAULTS[name] if name in _DEFAULTS else [] if kind.startswith("Array") else ""
+
+
+def _bindable(value: Any) -> Any:
+    """Times as UTC text: the driver would write them in the server's time zone."""
+    if isinstance(value, dt.datetime):
+        return value.astimezone(dt.UTC).strftime("%Y-%m-%d %H:%M:%S.%f")
+    return value
