@@ -4,17 +4,27 @@
     catalogue.match("api.openai.com")     # Match(service="openai-api", ...)
     catalogue.watch()                     # what an engine should report
 
-Most specific wins; the rules are in `signatures/README.md`. A catalogue never changes: a new one is loaded beside it.
+Most specific wins; the rules are in `signatures/README.md`. A catalogue never changes: a new one is loaded
+beside it.
 """
 
 from __future__ import annotations
 
+import re
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from types import MappingProxyType
 
-from sensor.knowledge.catalogue_load import PACKAGED, content_hash, files, vendors
+from sensor.knowledge.catalogue_load import (
+    PACKAGED,
+    CatalogueError,
+    Files,
+    Problem,
+    content_hash,
+    files,
+    vendors,
+)
 from sensor.knowledge.catalogue_match import (
     Match,
     Names,
@@ -26,7 +36,8 @@ from sensor.knowledge.catalogue_match import (
     path_regex,
 )
 from sensor.knowledge.catalogue_model import Request, Server, Service, Vendor
-from sensor.knowledge.catalogue_side import Resolvers, read_resolvers
+from sensor.knowledge.catalogue_score import Rubric, Score, score
+from sensor.knowledge.catalogue_side import Clients, Resolvers, read_side
 from sensor.packets.facts import Watch
 
 __all__ = ["Catalogue", "Match", "load"]
@@ -48,10 +59,19 @@ class Catalogue:
     """All services, compiled."""
 
     def __init__(
-        self, vendors: Sequence[Vendor], resolvers: Resolvers, id: str, overrides: Sequence[Vendor] = ()
+        self,
+        vendors: Sequence[Vendor],
+        *,
+        id: str = "",
+        overrides: Sequence[Vendor] = (),
+        resolvers: Resolvers = Resolvers(),  # noqa: B008 - frozen
+        clients: Clients = Clients(),  # noqa: B008
+        rubric: Rubric = Rubric(),  # noqa: B008
     ) -> None:
         self.id = id
         self.resolvers = resolvers
+        self.clients = clients
+        self.rubric = rubric
         self.services: dict[str, Entry] = {}
         for vendor in (*vendors, *overrides):
             for service in vendor.services:
@@ -89,6 +109,15 @@ class Catalogue:
         """
         seen = Seen(method, port, path, headers, response_headers, body)
         return self._requests.shared(host, seen) or self._names.match(host) or self._requests.anywhere(seen)
+
+    def client_class(self, ja4: str, user_agent: str = "") -> str:
+        """The class of a client by what can be seen of it, "" when that is not known."""
+        return self.clients.client_class(ja4, user_agent)
+
+    def score(self, service: str) -> Score:
+        """A service's risk by the catalogue's rubric. Raises `KeyError`."""
+        entry = self.services[service]
+        return score(entry.service, entry.vendor, self.rubric)
 
     def watch(self) -> Watch:
         """What an engine is to report, without what it means."""
@@ -138,14 +167,35 @@ class Catalogue:
 
 
 def load(root: Path = PACKAGED, overrides: Path | None = None, cache: bool = True) -> Catalogue:
-    """The catalogue of a folder like `signatures/`, the user's own files over it. Raises `CatalogueError`."""
-    resolvers = read_resolvers(root)
-    mine = vendors(overrides, cache) if overrides else ()
-    return Catalogue(vendors(root / "services", cache), resolvers, catalogue_id(root, overrides), mine)
+    """The catalogue of a folder like `signatures/`, the user's own files over it.
+
+    Raises `CatalogueError` with everything that is wrong, `OSError` for a folder that cannot be read.
+    """
+    services, mine = files(root / "services"), files(overrides) if overrides else []
+    if not services:
+        raise CatalogueError([Problem(str(root), 0, "", "no vendor files in services/")])
+    return Catalogue(
+        vendors(services, cache),
+        id=_identity(root, services, mine),
+        overrides=vendors(mine, cache),
+        resolvers=read_side(root, "resolvers.yaml", Resolvers),
+        clients=read_side(root, "clients.yaml", Clients),
+        rubric=read_side(root, "rubric.yaml", Rubric),
+    )
 
 
 def catalogue_id(root: Path, overrides: Path | None = None) -> str:
     """Version and content of a catalogue, cheap enough to ask now and then: `2026112201-3fa9c1d2e4b5`."""
-    found = [*files(root), *files(root / "services"), *(files(overrides) if overrides else ())]
-    version = (root / "version").read_text("ascii").strip()
-    return f"{version}-{content_hash(found)[:12]}"
+    return _identity(root, files(root / "services"), files(overrides) if overrides else [])
+
+
+def _identity(root: Path, services: Files, mine: Files) -> str:
+    return f"{version(root)}-{content_hash([*files(root), *services, *mine])[:12]}"
+
+
+def version(root: Path) -> int:
+    """The number that grows with every published state: the date and a count of the day."""
+    text = (root / "version").read_text("ascii").strip()
+    if not re.fullmatch(r"[0-9]{1,15}", text):
+        raise CatalogueError([Problem("version", 1, "", "not a number")])
+    return int(text)

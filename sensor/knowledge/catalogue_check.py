@@ -6,21 +6,34 @@ from collections.abc import Iterator
 from pathlib import Path
 
 from sensor.knowledge.catalogue import Catalogue, Match
-from sensor.knowledge.catalogue_load import Problem, Source, read_vendors
+from sensor.knowledge.catalogue_load import CatalogueError, Problem, Source, files, read_vendors
 from sensor.knowledge.catalogue_match import literal
 from sensor.knowledge.catalogue_model import CATEGORIES, AddressCase, Case, RequestCase
-from sensor.knowledge.catalogue_side import Resolvers
+from sensor.knowledge.catalogue_score import Rubric
+from sensor.knowledge.catalogue_side import Clients, Resolvers, read_side
 
-_NO_RESOLVERS = Resolvers(resolvers=(), fronts=(), canaries=())
 SHORT = 4  # characters of a path that may stand alone on any host and port
+
+
+def check_folder(folder: Path) -> list[Problem]:
+    """Everything wrong with a catalogue's folder, or with a folder of vendor files."""
+    if not (folder / "services").is_dir():
+        return check(folder, whole=False)
+    problems = check(folder / "services")
+    for name, model in (("resolvers.yaml", Resolvers), ("clients.yaml", Clients), ("rubric.yaml", Rubric)):
+        try:
+            read_side(folder, name, model)
+        except CatalogueError as error:
+            problems += error.problems
+    return problems
 
 
 def check(services: Path, whole: bool = True) -> list[Problem]:
     """Everything wrong with a folder of vendor files. `whole`: it is a catalogue, not a user's overrides."""
-    sources, problems = read_vendors(services)
+    sources, problems = read_vendors(files(services))
     if not sources and not problems:
         problems.append(Problem(str(services), 0, "", "no vendor files"))
-    catalogue = Catalogue([source.vendor for source in sources], _NO_RESOLVERS, "")
+    catalogue = Catalogue([source.vendor for source in sources])
     for source in sources:
         problems += _cases(catalogue, source)
         problems += _rules(catalogue, source)

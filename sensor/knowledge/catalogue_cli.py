@@ -5,30 +5,406 @@ Exit codes: 0 fine, 1 there are findings, 2 wrong usage or something that cannot
 
 from __future__ import annotations
 
+import csv
+import dataclasses
+import json
+import sys
+from collections import Counter
+from collections.abc import Callable, Iterable, Iterator
 from pathlib import Path
+from typing import Any, TypeVar
 
 import click
+from rich.console import Console
+from rich.table import Table
+from rich.text import Text
 
-from sensor.knowledge.catalogue_load import PACKAGED
+from sensor.knowledge.catalogue import Catalogue, Entry, Match, load
+from sensor.knowledge.catalogue_load import PACKAGED, CatalogueError
+from sensor.knowledge.catalogue_model import CATEGORIES, USE, json_schema
+
+T = TypeVar("T")
+FOLDER = click.Path(exists=True, file_okay=False, path_type=Path)
+FIELDS = tuple(field.name for field in dataclasses.fields(Match))
+
+
+@dataclasses.dataclass(frozen=True)
+class Places:
+    """Where catalogues are: what is installed by updates, the user's own files."""
+
+    home: Path
+    overrides: Path | None
+
+    def load(self) -> Catalogue:
+        """The catalogue in use; what is wrong ends the command."""
+        from sensor.knowledge.catalogue_bundle import newest
+
+        return read(newest(self.home), self.overrides)
+
+
+def read(root: Path, overrides: Path | None = None) -> Catalogue:
+    """A folder's catalogue; what is wrong is said, all of it, and ends the command."""
+    try:
+        return load(root, overrides)
+    except CatalogueError as error:
+        for problem in error.problems:
+            click.echo(printable(str(problem)), err=True)
+    except (OSError, UnicodeDecodeError) as error:
+        click.echo(f"{printable(str(root))}: cannot be read: {printable(str(error))}", err=True)
+    raise SystemExit(2)
+
+
+def printable(text: str) -> str:
+    """Text for a terminal: what is not printable becomes an escape."""
+    return "".join(
+        c if c.isprintable() else c.encode("unicode_escape", "surrogatepass").decode() for c in text
+    )
+
+
+def as_json(value: Any) -> str:
+    """One line of JSON without control characters."""
+    return json.dumps(value, default=str).replace("\x7f", "\\u007f")
+
+
+def table(columns: Iterable[str], rows: Iterable[Iterable[object]]) -> None:
+    """Aligned columns, without lines around them; as wide as they need when not on a terminal."""
+    console = Console(width=None if sys.stdout.isatty() else 10_000, highlight=False)
+    grid = Table(
+        box=None, pad_edge=False, padding=(0, 2, 0, 0), header_style="bold" if console.is_terminal else ""
+    )
+    for column in columns:
+        grid.add_column(column, overflow="fold")
+    for row in rows:
+        grid.add_row(*(Text(printable(str(value))) for value in row))
+    with console.capture() as capture:
+        console.print(grid)
+    for line in capture.get().splitlines():
+        click.echo(line.rstrip())
 
 
 @click.group()
-def catalogue() -> None:
-    """Look into the catalogue of AI services, check it, keep it up to date."""
+@click.option(
+    "--home",
+    type=click.Path(file_okay=False, path_type=Path),
+    envvar="AISCOPE_CATALOGUE_HOME",
+    default=Path.home() / ".local" / "share" / "aiscope" / "catalogue",
+    help="Where updates are installed.",
+)
+@click.option("--overrides", type=FOLDER, envvar="AISCOPE_CATALOGUE_OVERRIDES", help="Your own services.")
+@click.pass_context
+def catalogue(context: click.Context, home: Path, overrides: Path | None) -> None:
+    """Look into the catalogue of AI services, check it, keep it up to date.
+
+    Exit codes: 0 fine, 1 there are findings, 2 wrong usage or unreadable.
+    """
+    context.obj = Places(home, overrides)
+
+
+@catalogue.command("list")
+@click.option("--category", type=click.Choice(CATEGORIES), help="Only this category.")
+@click.option("--json", "json_", is_flag=True, help="One JSON object per service.")
+@click.pass_obj
+def list_(places: Places, category: str | None, json_: bool) -> None:
+    """List the services."""
+    entries = [e for e in _sorted(places.load()) if category in (None, e.service.category)]
+    if json_:
+        for entry in entries:
+            click.echo(as_json(_row(entry)))
+        return
+    table(
+        ("SERVICE", "NAME", "VENDOR", "CATEGORY", "COUNTRY"),
+        (
+            (e.service.id, e.service.name, e.vendor.name, e.service.category, e.vendor.country or "-")
+            for e in entries
+        ),
+    )
+
+
+def _sorted(found: Catalogue) -> list[Entry]:
+    return sorted(found.services.values(), key=lambda entry: entry.service.id)
+
+
+def _row(entry: Entry) -> dict[str, Any]:
+    """A service as one object: its own keys, and its vendor's."""
+    vendor = {
+        "vendor": entry.vendor.vendor,
+        "vendor_name": entry.vendor.name,
+        "country": entry.vendor.country,
+    }
+    return {**entry.service.model_dump(mode="json", exclude={"fires", "silent"}), **vendor}
 
 
 @catalogue.command()
-@click.argument("folder", type=click.Path(exists=True, file_okay=False, path_type=Path), default=PACKAGED)
+@click.argument("folder", type=FOLDER, default=PACKAGED)
 def check(folder: Path) -> None:
-    """Check a catalogue's files: format, duplicates, fires and silent cases, rules without effect."""
-    from sensor.knowledge.catalogue_check import check as check_folder
+    """Check a catalogue's files, or a folder of your own ones.
 
-    services = folder / "services" if (folder / "services").is_dir() else folder
-    problems = check_folder(services, whole=services != folder)
+    Format, duplicates, fires and silent cases, rules without effect, categories without a service.
+    """
+    from sensor.knowledge.catalogue_check import check_folder
+
+    problems = check_folder(folder)
     for problem in problems:
-        click.echo(str(problem))
+        click.echo(printable(str(problem)))
     click.echo(f"{len(problems)} findings" if problems else "no findings", err=True)
     raise SystemExit(1 if problems else 0)
+
+
+@catalogue.command()
+@click.argument("names", nargs=-1)
+@click.option("--json", "json_", is_flag=True, help="One JSON object per name.")
+@click.pass_obj
+def explain(places: Places, names: tuple[str, ...], json_: bool) -> None:
+    """Say what NAMES belong to and why: host names or addresses, from standard input without any.
+
+    Exit code 1 when one of them belongs to nothing.
+    """
+    found = places.load()
+    missing = False
+    for name in names or _lines():
+        match = found.match_address(name) if _is_address(name) else found.match(name)
+        missing = missing or match is None
+        if json_:
+            row = dataclasses.asdict(match) if match else dict.fromkeys(FIELDS)
+            click.echo(as_json({"name": name, **row}))
+        else:
+            click.echo(printable(_why(found, name, match)))
+    raise SystemExit(1 if missing and not json_ else 0)
+
+
+def _lines() -> Iterator[str]:
+    """Names from standard input, one a line; bytes that are not UTF-8 are replaced, and then match nothing."""
+    for line in click.get_binary_stream("stdin"):
+        if name := line.decode("utf-8", "replace").strip():
+            yield name
+
+
+def _is_address(text: str) -> bool:
+    import ipaddress
+
+    try:
+        ipaddress.ip_address(text)
+    except ValueError:
+        return False
+    return True
+
+
+def _why(found: Catalogue, name: str, match: Match | None) -> str:
+    """The decision in words."""
+    if match is None:
+        return f"{name}: no rule for it or for a name above it"
+    entry = found.services[match.service]
+    kind = "network" if not match.role else "the name and all under it"
+    if match.rule.startswith("="):
+        kind = "exactly this name"
+    elif "*" in match.rule:
+        kind = "glob within labels"
+    use = "" if not match.role else f", {match.role} ({'use' if match.role in USE else 'a weaker sign'})"
+    return f"{name}: {entry.service.name} of {entry.vendor.name}, {match.category}{use}, by {match.rule} ({kind})"
+
+
+@catalogue.command()
+@click.argument("old", type=FOLDER)
+@click.argument("new", type=FOLDER)
+def diff(old: Path, new: Path) -> None:
+    """Say what changed between two catalogues: services, and the rules that name them.
+
+    Exit code 1 when there is a difference.
+    """
+    before, after = ({rule: at for at, rule in _rules(read(folder))} for folder in (old, new))
+    lines = [f"- {text}  {before[text]}" for text in before.keys() - after.keys()]
+    lines += [f"+ {text}  {after[text]}" for text in after.keys() - before.keys()]
+    lines += [
+        f"~ {text}  {before[text]} -> {after[text]}"
+        for text in before.keys() & after.keys()
+        if before[text] != after[text]
+    ]
+    for line in sorted(lines, key=lambda text: text[2:]):
+        click.echo(printable(line))
+    raise SystemExit(1 if lines else 0)
+
+
+def _rules(found: Catalogue) -> Iterator[tuple[str, str]]:
+    """(service and role, rule) of everything, and (vendor and category, service)."""
+    for entry in _sorted(found):
+        service = entry.service
+        yield f"{entry.vendor.vendor} {service.category}", f"service {service.id}"
+        for kind, role, rule in _evidence(entry):
+            yield f"{service.id} {role}".strip(), f"{kind} {rule}"
+
+
+def _evidence(entry: Entry) -> Iterator[tuple[str, str, str]]:
+    """Kind, role and text of a service's rules."""
+    for role, hosts in entry.service.hosts.items():
+        for host in hosts:
+            kind = "exact" if host.startswith("=") else "glob" if "*" in host else "suffix"
+            yield kind, role, host.removeprefix("=")
+    for cidr in entry.service.addresses:
+        yield "address", "", cidr
+    for request in entry.service.requests:
+        yield "request", request.role, request.text
+    for server in entry.service.servers:
+        yield "server", server.role, server.text
+
+
+@catalogue.command()
+@click.option("--json", "json_", is_flag=True, help="As one JSON object.")
+@click.pass_obj
+def stats(places: Places, json_: bool) -> None:
+    """Count what the catalogue has."""
+    found = places.load()
+    entries = list(found.services.values())
+    kinds = Counter(kind for entry in entries for kind, _, _ in _evidence(entry))
+    counts: dict[str, Any] = {
+        "catalogue": found.id,
+        "services": len(entries),
+        "vendors": len({entry.vendor.vendor for entry in entries}),
+        "countries": len({entry.vendor.country for entry in entries} - {None}),
+        "rules": dict(sorted(kinds.items())),
+        "categories": dict(sorted(Counter(entry.service.category for entry in entries).items())),
+        "with_facts": sum(bool(entry.service.facts.model_fields_set) for entry in entries),
+        "resolvers": len(found.resolvers.names),
+        "client_classes": len(found.clients.classes),
+    }
+    if json_:
+        click.echo(as_json(counts))
+        return
+    rows = []
+    for name, value in counts.items():
+        if isinstance(value, dict):
+            rows += [(f"{name}: {key}", number) for key, number in value.items()]
+        else:
+            rows.append((name.replace("_", " "), value))
+    table(("WHAT", "COUNT"), rows)
+
+
+@catalogue.command()
+@click.option("--format", "format_", type=click.Choice(["json", "csv"]), default="json", show_default=True)
+@click.pass_obj
+def export(places: Places, format_: str) -> None:
+    """Write everything out: JSON with whole services, or CSV with a row for each rule."""
+    found = places.load()
+    if format_ == "json":
+        rows = [_row(entry) for entry in _sorted(found)]
+        click.echo(json.dumps({"catalogue": found.id, "services": rows}, indent=1))
+        return
+    writer = csv.writer(sys.stdout, lineterminator="\n")
+    writer.writerow(("service", "name", "vendor", "country", "category", "kind", "role", "rule"))
+    for entry in _sorted(found):
+        service, vendor = entry.service, entry.vendor
+        for rule in _evidence(entry):
+            writer.writerow(
+                (service.id, service.name, vendor.vendor, vendor.country or "", service.category, *rule)
+            )
+
+
+@catalogue.command()
+@click.argument("service")
+@click.option(
+    "--rubric", type=click.Path(exists=True, dir_okay=False, path_type=Path), help="Your own weights."
+)
+@click.option("--json", "json_", is_flag=True, help="As one JSON object.")
+@click.pass_obj
+def score(places: Places, service: str, rubric: Path | None, json_: bool) -> None:
+    """Show a service's risk, 0 to 100, and the reasons."""
+    from sensor.knowledge.catalogue_score import Rubric
+    from sensor.knowledge.catalogue_score import score as work_out
+    from sensor.knowledge.catalogue_side import read_side
+
+    found = places.load()
+    entry = found.services.get(service)
+    if entry is None:
+        raise click.UsageError(f"no service {printable(service)!r}")
+    try:
+        rules = read_side(rubric.parent, rubric.name, Rubric) if rubric else found.rubric
+    except CatalogueError as error:
+        raise click.UsageError(printable(str(error))) from None
+    result = work_out(entry.service, entry.vendor, rules)
+    if json_:
+        click.echo(as_json(dataclasses.asdict(result)))
+        return
+    number = "unknown" if result.score is None else f"{result.score} of 100"
+    click.echo(
+        f"{service}: risk {number} (between {result.low} and {result.high}, {result.known:.0%} of the weight known, "
+        f"rubric {result.rubric})"
+    )
+    table(
+        ("FACT", "VALUE", "RISK", "WEIGHT", "WHY", "SOURCE"),
+        (
+            (
+                r.fact,
+                _said(r.value),
+                "-" if r.risk is None else f"{r.risk:.1f}",
+                f"{r.weight:g}",
+                r.why,
+                r.source,
+            )
+            for r in result.reasons
+        ),
+    )
+
+
+def _said(value: object) -> str:
+    if isinstance(value, tuple):
+        return ", ".join(value) or "none"
+    return (
+        {None: "unknown", True: "yes", False: "no"}.get(value, str(value))
+        if not isinstance(value, str)
+        else value
+    )
+
+
+@catalogue.command()
+def schema() -> None:
+    """Print the JSON Schema of a vendor file."""
+    click.echo(json.dumps(json_schema(), indent=2, ensure_ascii=False))
+
+
+@catalogue.command()
+@click.argument("file", type=click.Path(path_type=Path))
+def keygen(file: Path) -> None:
+    """Make a key for signing bundles in FILE, and print the public key to pin."""
+    from sensor.knowledge import catalogue_bundle as bundles
+
+    click.echo(_or_end(lambda: bundles.keygen(file)))
+
+
+@catalogue.command()
+@click.option("--key", required=True, type=click.Path(exists=True, dir_okay=False, path_type=Path))
+@click.option("--from", "folder", type=FOLDER, default=PACKAGED, help="The catalogue's folder.")
+@click.argument("out", type=click.Path(dir_okay=False, path_type=Path))
+def bundle(key: Path, folder: Path, out: Path) -> None:
+    """Pack a catalogue into the signed file OUT."""
+    from sensor.knowledge import catalogue_bundle as bundles
+
+    data = _or_end(lambda: bundles.pack(folder, bundles.private_key(key.read_text("ascii", "replace"))))
+    _or_end(lambda: out.write_bytes(data))
+    click.echo(f"{out}: {len(data)} bytes")
+
+
+@catalogue.command()
+@click.argument("source")
+@click.option(
+    "--pin", envvar="AISCOPE_CATALOGUE_KEY", help="The public key that bundles must be signed with."
+)
+@click.pass_obj
+def update(places: Places, source: str, pin: str | None) -> None:
+    """Install the signed bundle SOURCE, a URL or a file, if it is newer than what is in use."""
+    from sensor.knowledge import catalogue_bundle as bundles
+
+    if not pin:
+        raise click.UsageError("no key to trust: give --pin, or set AISCOPE_CATALOGUE_KEY")
+    key = _or_end(lambda: bundles.public_key(pin))
+    click.echo(_or_end(lambda: bundles.install(bundles.fetch(source), key, places.home)))
+
+
+def _or_end(step: Callable[[], T]) -> T:
+    """What a step returns; when it cannot be done, one line, and nothing has changed."""
+    try:
+        return step()
+    except (ValueError, OSError) as error:
+        click.echo(printable(str(error)), err=True)
+        raise SystemExit(2) from None
 
 
 if __name__ == "__main__":

@@ -1,7 +1,8 @@
 """Files to vendors: every error with file, line and key, and a cache of what was found right.
 
-The cache is JSON that goes through the same types again. It begins with the hash of what it was made from, and is
-only read when it is ours and nobody else may write it. A lost or old cache costs time and nothing else.
+The cache is JSON that goes through the same types again. It begins with the hash of what it was made from,
+and is only read when it is ours and nobody else may write it. A lost or old cache costs time and nothing
+else.
 """
 
 from __future__ import annotations
@@ -25,6 +26,7 @@ MAX_FILES = 10_000
 MAX_CACHE = 64 * 1_048_576
 
 M = TypeVar("M", bound=BaseModel)
+Files = list[tuple[Path, bytes]]
 
 
 @dataclass(frozen=True, slots=True, order=True)
@@ -105,11 +107,11 @@ def _dotted(path: Iterable[str | int]) -> str:
     return text.encode("unicode_escape").decode()  # a key is the file's, and goes to terminals
 
 
-def read_vendors(folder: Path) -> tuple[list[Source], list[Problem]]:
-    """Every `*.yaml` of a folder in the order of names: those that have the right form, and all problems."""
+def read_vendors(found: Files) -> tuple[list[Source], list[Problem]]:
+    """The vendor files that have the right form, and all problems."""
     sources: list[Source] = []
     problems: list[Problem] = []
-    for path, data in files(folder):
+    for path, data in found:
         vendor, lines, wrong = parse(data, path.name, Vendor)
         problems += wrong
         if vendor is None:
@@ -121,8 +123,8 @@ def read_vendors(folder: Path) -> tuple[list[Source], list[Problem]]:
     return sources, problems + _duplicates(sources)
 
 
-def files(folder: Path) -> list[tuple[Path, bytes]]:
-    """The YAML files of a folder and their bytes, at most one more byte of each than is allowed."""
+def files(folder: Path) -> Files:
+    """The YAML files of a folder by name and their bytes, at most one more byte of each than is allowed."""
     paths = sorted(path for path in folder.glob("*.yaml") if path.is_file())
     if len(paths) > MAX_FILES:
         raise CatalogueError([Problem(str(folder), 0, "", f"more than {MAX_FILES} files")])
@@ -162,13 +164,13 @@ def _claims(vendor: Vendor) -> Iterator[tuple[str, str, tuple[str | int, ...]]]:
             yield "request", f"{request.host or ''} {request.path}", (*at, "requests", i)
 
 
-def vendors(folder: Path, cache: bool = True) -> tuple[Vendor, ...]:
-    """A folder's vendors, from the cache when its content is known to be right. Raises `CatalogueError`."""
-    key = content_hash(files(folder))
-    store = _cache_file(folder) if cache else None
-    if store and (found := _from_cache(store, key)) is not None:
-        return found
-    sources, problems = read_vendors(folder)
+def vendors(found: Files, cache: bool = True) -> tuple[Vendor, ...]:
+    """The vendors of a folder's files, from the cache if it was made from these. Raises `CatalogueError`."""
+    key = content_hash(found)
+    store = _cache_file(found[0][0].parent) if cache and found else None
+    if store and (cached := _from_cache(store, key)) is not None:
+        return cached
+    sources, problems = read_vendors(found)
     if problems:
         raise CatalogueError(sorted(problems))
     result = tuple(source.vendor for source in sources)
@@ -177,7 +179,7 @@ def vendors(folder: Path, cache: bool = True) -> tuple[Vendor, ...]:
     return result
 
 
-def content_hash(found: Iterable[tuple[Path, bytes]]) -> str:
+def content_hash(found: Files) -> str:
     """SHA-256 in hexadecimal over names and contents."""
     digest = hashlib.sha256()
     for path, data in found:

@@ -13,6 +13,8 @@ from dataclasses import dataclass, field
 
 from sensor.knowledge.catalogue_model import Server, ascii_name
 
+MAX_NAME = 255  # RFC 1035 2.3.4
+
 
 @dataclass(frozen=True, slots=True)
 class Match:
@@ -31,8 +33,20 @@ class _Node:
 
     exact: Match | None = None
     suffix: Match | None = None
-    # by number of labels, most literal characters first; this name is their longest literal tail
-    globs: dict[int, list[tuple[re.Pattern[str], Match]]] = field(default_factory=dict)
+    globs: dict[int, _Globs] = field(default_factory=dict)  # by dots; this name is their literal tail
+
+
+class _Globs:
+    """Globs with the same tail and number of labels as one expression; the first that matches is the best."""
+
+    def __init__(self, rules: Sequence[tuple[str, Match]]) -> None:
+        best_first = sorted(rules, key=lambda rule: (-literal(rule[0]), rule[0]))
+        self._regex = re.compile("|".join(f"({glob_regex(pattern)})" for pattern, _ in best_first))
+        self._rules = best_first
+
+    def match(self, name: str) -> tuple[str, Match] | None:
+        found = self._regex.fullmatch(name)
+        return self._rules[found.lastindex - 1] if found and found.lastindex else None
 
 
 class Names:
@@ -40,54 +54,55 @@ class Names:
 
     def __init__(self, rules: Iterable[tuple[str, Match]]) -> None:
         self._nodes: dict[str, _Node] = {}
-        globs: dict[str, Match] = {}
+        globs: dict[tuple[str, int], dict[str, Match]] = {}
         for pattern, match in rules:
             if pattern.startswith("="):
                 self._node(pattern[1:]).exact = match
             elif "*" in pattern:
-                globs[pattern] = match
+                tail = pattern[pattern.rindex("*") :].partition(".")[2]
+                globs.setdefault((tail, pattern.count(".")), {})[pattern] = match
             else:
                 self._node(pattern).suffix = match
-        for pattern in sorted(globs, key=lambda text: (-literal(text), text)):
-            self._add_glob(pattern, globs[pattern])
+        for (tail, dots), found in globs.items():
+            self._node(tail).globs[dots] = _Globs(list(found.items()))
+        # Nearly every name on a network ends here: no pattern has these last two labels.
+        self._tails = {".".join(name.rsplit(".", 2)[-2:]) for name in self._nodes}
 
     def _node(self, name: str) -> _Node:
         return self._nodes.setdefault(name, _Node())
 
-    def _add_glob(self, pattern: str, match: Match) -> None:
-        tail = pattern[pattern.rindex("*") :].partition(".")[2]
-        compiled = re.compile(glob_regex(pattern))
-        self._node(tail).globs.setdefault(pattern.count("."), []).append((compiled, match))
-
     def match(self, name: str) -> Match | None:
         """The most specific rule for a name: U-labels or A-labels, any case, with or without the last dot."""
-        try:
-            name = ascii_name(name)
-        except ValueError:  # not IDNA: no host name
+        if not name.isascii():
+            try:
+                name = ascii_name(name)
+            except ValueError:  # not IDNA: no host name
+                return None
+        name = name.lower()
+        if name[-1:] == ".":
+            name = name[:-1]
+        if name[name.rfind(".", 0, max(name.rfind("."), 0)) + 1 :] not in self._tails or len(name) > MAX_NAME:
             return None
-        nodes = self._nodes
-        node = nodes.get(name)
-        if node is not None and (node.exact or node.suffix):
-            return node.exact or node.suffix
-        found: Match | None = None
-        globs: list[tuple[re.Pattern[str], Match]] = []
-        dots = -1
+        node = self._nodes.get(name)
+        if node and (found := node.exact or node.suffix):
+            return found
+        return self._above(name)
+
+    def _above(self, name: str) -> Match | None:
+        """A glob for the name, or the longest suffix it is under."""
+        suffix: Match | None = None
+        globs: list[tuple[str, Match]] = []
         at = name.find(".")
         while at >= 0:
-            node = nodes.get(name[at + 1 :])
+            node = self._nodes.get(name[at + 1 :])
             if node is not None:
-                found = found or node.suffix
-                if node.globs:
-                    dots = name.count(".") if dots < 0 else dots
-                    globs += node.globs.get(dots, ())
+                suffix = suffix or node.suffix
+                if node.globs and (rule := node.globs.get(name.count("."))) and (found := rule.match(name)):
+                    globs.append(found)
             at = name.find(".", at + 1)
-        return _first(globs, name) or found
-
-
-def _first(globs: list[tuple[re.Pattern[str], Match]], name: str) -> Match | None:
-    """Of the globs that match, the one with most literal characters. Mostly there are none, or one."""
-    hits = [match for regex, match in globs if regex.fullmatch(name)]
-    return min(hits, key=lambda match: (-literal(match.rule), match.rule)) if hits else None
+        if not globs:
+            return suffix
+        return min(globs, key=lambda rule: (-literal(rule[0]), rule[0]))[1]
 
 
 def literal(pattern: str) -> int:

@@ -1,4 +1,4 @@
-"""The catalogue's file format as types, and the JSON Schema made from them. Explained in `signatures/README.md`."""
+"""The catalogue's file format as types, and their JSON Schema. `signatures/README.md` explains it."""
 
 from __future__ import annotations
 
@@ -78,8 +78,8 @@ def _pattern(text: str) -> str:
         wanted = _GLOB if "*" in label and not mark else _LABEL
         if not wanted.match(label):
             raise ValueError(f"{label!r} is no label of a host pattern")
-    if "*" in labels[-1] or all(set(label) == {"*"} for label in labels[:-1]):
-        raise ValueError("a glob needs a literal last label and something literal before it")
+    if "*" in labels[-1] + labels[-2] or name.count("*") > 3:
+        raise ValueError("a glob ends in two literal labels and has at most three *")
     if re.fullmatch(r"[0-9.]+", name):
         raise ValueError("an address belongs under addresses")
     return mark + name
@@ -133,7 +133,9 @@ class Server(_Model):
 
     ports: tuple[Port, ...] = Field(default=(), description="only on these; left out: any port")
     paths: tuple[Path, ...] = Field(default=(), description="one of these; left out: any path")
-    request_headers: Headers = Field(default={}, description="name: text the value holds, case aside; empty: present")
+    request_headers: Headers = Field(
+        default={}, description="name: text the value holds, case aside; empty: present"
+    )
     response_headers: Headers = Field(default={}, description="likewise, of the response")
     body: Text | None = Field(default=None, description="text within the first bytes of the response's body")
     role: Role = "api"
@@ -210,8 +212,12 @@ class Facts(_Model):
 
     regions: Texts | None = Field(default=None, description="where data can be kept: country codes or `EU`")
     trains_consumer: YesNo | None = Field(default=None, description="trains on consumers' data by default")
-    trains_business: YesNo | None = Field(default=None, description="trains on business customers' data by default")
-    retention_days: Days | None = Field(default=None, description="prompts kept by default for business or API use")
+    trains_business: YesNo | None = Field(
+        default=None, description="trains on business customers' data by default"
+    )
+    retention_days: Days | None = Field(
+        default=None, description="prompts kept by default for business or API use"
+    )
     soc2: YesNo | None = Field(default=None, description="SOC 2 Type 2 report stated by the vendor")
     iso27001: YesNo | None = Field(default=None, description="ISO/IEC 27001 certificate stated by the vendor")
     iso42001: YesNo | None = Field(default=None, description="ISO/IEC 42001 certificate stated by the vendor")

@@ -1,16 +1,16 @@
-"""The catalogue's other files: encrypted resolvers, ECH fronts and canaries."""
+"""The catalogue's other files: encrypted resolvers, ECH fronts and canaries; classes of clients."""
 
 from __future__ import annotations
 
 import ipaddress
 from functools import cached_property
 from pathlib import Path
-from typing import Annotated
+from typing import Annotated, TypeVar
 
-from pydantic import AfterValidator, BaseModel, ConfigDict
+from pydantic import AfterValidator, BaseModel, ConfigDict, Field, StringConstraints
 
 from sensor.knowledge.catalogue_load import CatalogueError, parse
-from sensor.knowledge.catalogue_model import Text, Url, ascii_name
+from sensor.knowledge.catalogue_model import Id, Text, Url, ascii_name
 
 Name = Annotated[str, AfterValidator(ascii_name)]
 Address = Annotated[str, AfterValidator(lambda text: str(ipaddress.ip_address(text)))]
@@ -40,9 +40,9 @@ class Named(_Model):
 class Resolvers(_Model):
     """`resolvers.yaml`."""
 
-    resolvers: tuple[Resolver, ...]
-    fronts: tuple[Named, ...]  # outer names of ECH: the real name is hidden behind them
-    canaries: tuple[Named, ...]  # a question for one says how a client is about to resolve
+    resolvers: tuple[Resolver, ...] = ()
+    fronts: tuple[Named, ...] = ()  # outer names of ECH: the real name is hidden behind them
+    canaries: tuple[Named, ...] = ()  # a question for one says how a client is about to resolve
 
     @cached_property
     def names(self) -> frozenset[str]:
@@ -60,9 +60,60 @@ class Resolvers(_Model):
         return frozenset(front.name for front in self.fronts)
 
 
-def read_resolvers(root: Path) -> Resolvers:
-    """`resolvers.yaml` of a catalogue's folder. Raises `CatalogueError`, and `OSError` if there is none."""
-    found, _, problems = parse((root / "resolvers.yaml").read_bytes(), "resolvers.yaml", Resolvers)
+class ClientClass(_Model):
+    """JA4 values of one class of clients. Many programs share a value: it never names a product."""
+
+    name: Id = Field(alias="class")
+    ja4: tuple[
+        Annotated[str, StringConstraints(pattern=r"^[tqd][0-9a-z]{9}_[0-9a-f]{12}_[0-9a-f]{12}$")], ...
+    ]
+    sample: Text
+    source: Text
+
+
+class UserAgent(_Model):
+    """A text within a user agent, case aside, and the class that sends it."""
+
+    pattern: Annotated[str, StringConstraints(min_length=3, max_length=100)]
+    name: Id = Field(alias="class")
+    vendor: Id | None = None
+
+
+class Clients(_Model):
+    """`clients.yaml`."""
+
+    classes: tuple[ClientClass, ...] = ()
+    user_agents: tuple[UserAgent, ...] = ()
+
+    @cached_property
+    def _by_ja4(self) -> dict[str, str]:
+        return {ja4: item.name for item in self.classes for ja4 in item.ja4}
+
+    @cached_property
+    def _by_length(self) -> list[tuple[str, UserAgent]]:
+        found = [(item.pattern.lower(), item) for item in self.user_agents]
+        return sorted(found, key=lambda pair: (-len(pair[0]), pair[0]))
+
+    def user_agent(self, text: str) -> UserAgent | None:
+        """The longest pattern within a user agent."""
+        text = text[:512].lower()
+        return next((item for pattern, item in self._by_length if pattern in text), None)
+
+    def client_class(self, ja4: str, user_agent: str = "") -> str:
+        """The class of a client, "" if not known. What a client says of itself is more exact than its JA4."""
+        said = self.user_agent(user_agent)
+        return said.name if said else self._by_ja4.get(ja4, "")
+
+
+M = TypeVar("M", bound=BaseModel)
+
+
+def read_side(root: Path, name: str, model: type[M]) -> M:
+    """One of these files of a catalogue's folder; without it nothing is known. Raises `CatalogueError`."""
+    path = root / name
+    if not path.exists():
+        return model()
+    found, _, problems = parse(path.read_bytes(), name, model)
     if found is None:
         raise CatalogueError(problems)
     return found

@@ -1,7 +1,8 @@
 """YAML of unknown origin to plain values: mappings, lists, text, true/false and nothing else.
 
-Built on libyaml's events, which need no recursion. Scalars stay text: the schema gives them a type, so the country
-`NO` is Norway. Keys are unique. What a catalogue has no use for is refused: aliases, tags, several documents.
+Built on libyaml's events, which need no recursion. Scalars stay text: the schema gives them a type, so the
+country `NO` is Norway. Keys are unique. What a catalogue has no use for is refused: aliases, tags, several
+documents.
 """
 
 from __future__ import annotations
