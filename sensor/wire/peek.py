@@ -9,6 +9,7 @@ from sensor.wire.http import HttpRequest, parse_request
 from sensor.wire.names import clean_name, is_address
 from sensor.wire.socks import parse_socks
 from sensor.wire.tls import ClientHello, client_hello
+from sensor.wire.upgrade import hello_offset
 
 __all__ = ["Peek", "clean_name", "peek"]
 
@@ -21,7 +22,7 @@ class Peek:
     name: str = ""  # never an address
     name_source: str = "none"  # sni, http_host, connect, socks, none
     ech: bool = False  # the hello carries an ECH extension; whether it hides something is not to be seen here
-    tls_offset: int = 0  # where the hello or the innermost request begins, behind CONNECT or SOCKS
+    tls_offset: int = 0  # where the hello begins, behind CONNECT, SOCKS or STARTTLS
     hello: ClientHello | None = None
     request: HttpRequest | None = None  # the innermost one
 
@@ -51,7 +52,7 @@ def _peek(client: bytes, offset: int, final: bool, depth: int = LAYERS) -> Peek 
             return _http(client, offset, final, depth)
     except Malformed:
         pass
-    return _OTHER
+    return _upgrade(client, offset, final)
 
 
 def _tls(client: bytes, offset: int, final: bool) -> Peek | None:
@@ -84,6 +85,16 @@ def _socks(client: bytes, offset: int, final: bool, depth: int) -> Peek | None:
         return _OTHER if final else None
     inside = _peek(client[request.length :], offset + request.length, final, depth - 1)
     return _through(inside, request.host, "socks")
+
+
+def _upgrade(client: bytes, offset: int, final: bool) -> Peek | None:
+    try:
+        start = hello_offset(client)
+        if start is not None:
+            return _tls(client[start:], offset + start, final)
+    except Malformed:
+        return _OTHER
+    return _OTHER if final else None
 
 
 def _through(inside: Peek | None, host: str, source: str) -> Peek | None:
