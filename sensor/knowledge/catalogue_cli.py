@@ -7,79 +7,23 @@ from __future__ import annotations
 
 import csv
 import dataclasses
+import ipaddress
 import json
 import sys
 from collections import Counter
-from collections.abc import Callable, Iterable, Iterator
+from collections.abc import Iterator
 from pathlib import Path
-from typing import Any, TypeVar
+from typing import Any
 
 import click
-from rich.console import Console
-from rich.table import Table
-from rich.text import Text
 
-from sensor.knowledge.catalogue import Catalogue, Entry, Match, load
+from sensor.knowledge import catalogue_bundle_cli
+from sensor.knowledge.catalogue import Catalogue, Entry, Match
 from sensor.knowledge.catalogue_load import PACKAGED, CatalogueError
 from sensor.knowledge.catalogue_model import CATEGORIES, USE, json_schema
+from sensor.knowledge.catalogue_terminal import FOLDER, Places, as_json, printable, read, table
 
-T = TypeVar("T")
-FOLDER = click.Path(exists=True, file_okay=False, path_type=Path)
 FIELDS = tuple(field.name for field in dataclasses.fields(Match))
-
-
-@dataclasses.dataclass(frozen=True)
-class Places:
-    """Where catalogues are: what is installed by updates, the user's own files."""
-
-    home: Path
-    overrides: Path | None
-
-    def load(self) -> Catalogue:
-        """The catalogue in use; what is wrong ends the command."""
-        from sensor.knowledge.catalogue_bundle import newest
-
-        return read(newest(self.home), self.overrides)
-
-
-def read(root: Path, overrides: Path | None = None) -> Catalogue:
-    """A folder's catalogue; what is wrong is said, all of it, and ends the command."""
-    try:
-        return load(root, overrides)
-    except CatalogueError as error:
-        for problem in error.problems:
-            click.echo(printable(str(problem)), err=True)
-    except (OSError, UnicodeDecodeError) as error:
-        click.echo(f"{printable(str(root))}: cannot be read: {printable(str(error))}", err=True)
-    raise SystemExit(2)
-
-
-def printable(text: str) -> str:
-    """Text for a terminal: what is not printable becomes an escape."""
-    return "".join(
-        c if c.isprintable() else c.encode("unicode_escape", "surrogatepass").decode() for c in text
-    )
-
-
-def as_json(value: Any) -> str:
-    """One line of JSON without control characters."""
-    return json.dumps(value, default=str).replace("\x7f", "\\u007f")
-
-
-def table(columns: Iterable[str], rows: Iterable[Iterable[object]]) -> None:
-    """Aligned columns, without lines around them; as wide as they need when not on a terminal."""
-    console = Console(width=None if sys.stdout.isatty() else 10_000, highlight=False)
-    grid = Table(
-        box=None, pad_edge=False, padding=(0, 2, 0, 0), header_style="bold" if console.is_terminal else ""
-    )
-    for column in columns:
-        grid.add_column(column, overflow="fold")
-    for row in rows:
-        grid.add_row(*(Text(printable(str(value))) for value in row))
-    with console.capture() as capture:
-        console.print(grid)
-    for line in capture.get().splitlines():
-        click.echo(line.rstrip())
 
 
 @click.group()
@@ -155,33 +99,25 @@ def check(folder: Path) -> None:
 @click.option("--json", "json_", is_flag=True, help="One JSON object per name.")
 @click.pass_obj
 def explain(places: Places, names: tuple[str, ...], json_: bool) -> None:
-    """Say what NAMES belong to and why: host names or addresses, from standard input without any.
-
-    Exit code 1 when one of them belongs to nothing.
-    """
+    """Say what NAMES (host names or addresses) belong to, and why. Without any: from standard input."""
     found = places.load()
-    missing = False
     for name in names or _lines():
         match = found.match_address(name) if _is_address(name) else found.match(name)
-        missing = missing or match is None
         if json_:
             row = dataclasses.asdict(match) if match else dict.fromkeys(FIELDS)
             click.echo(as_json({"name": name, **row}))
         else:
             click.echo(printable(_why(found, name, match)))
-    raise SystemExit(1 if missing and not json_ else 0)
 
 
 def _lines() -> Iterator[str]:
-    """Names from standard input, one a line; bytes that are not UTF-8 are replaced, and then match nothing."""
-    for line in click.get_binary_stream("stdin"):
+    """Names from standard input, one a line; bytes that are not UTF-8 are replaced and match nothing."""
+    for line in sys.stdin.buffer:
         if name := line.decode("utf-8", "replace").strip():
             yield name
 
 
 def _is_address(text: str) -> bool:
-    import ipaddress
-
     try:
         ipaddress.ip_address(text)
     except ValueError:
@@ -200,7 +136,8 @@ def _why(found: Catalogue, name: str, match: Match | None) -> str:
     elif "*" in match.rule:
         kind = "glob within labels"
     use = "" if not match.role else f", {match.role} ({'use' if match.role in USE else 'a weaker sign'})"
-    return f"{name}: {entry.service.name} of {entry.vendor.name}, {match.category}{use}, by {match.rule} ({kind})"
+    who = f"{entry.service.name} ({match.service}) of {entry.vendor.name}"
+    return f"{name}: {who}, {match.category}{use}, by {match.rule}: {kind}"
 
 
 @catalogue.command()
@@ -324,10 +261,8 @@ def score(places: Places, service: str, rubric: Path | None, json_: bool) -> Non
         click.echo(as_json(dataclasses.asdict(result)))
         return
     number = "unknown" if result.score is None else f"{result.score} of 100"
-    click.echo(
-        f"{service}: risk {number} (between {result.low} and {result.high}, {result.known:.0%} of the weight known, "
-        f"rubric {result.rubric})"
-    )
+    span = f"between {result.low} and {result.high}, {result.known:.0%} of the weight known"
+    click.echo(f"{service}: risk {number} ({span}, rubric {result.rubric})")
     table(
         ("FACT", "VALUE", "RISK", "WEIGHT", "WHY", "SOURCE"),
         (
@@ -347,11 +282,9 @@ def score(places: Places, service: str, rubric: Path | None, json_: bool) -> Non
 def _said(value: object) -> str:
     if isinstance(value, tuple):
         return ", ".join(value) or "none"
-    return (
-        {None: "unknown", True: "yes", False: "no"}.get(value, str(value))
-        if not isinstance(value, str)
-        else value
-    )
+    if isinstance(value, bool):
+        return "yes" if value else "no"
+    return "unknown" if value is None else str(value)
 
 
 @catalogue.command()
@@ -360,52 +293,8 @@ def schema() -> None:
     click.echo(json.dumps(json_schema(), indent=2, ensure_ascii=False))
 
 
-@catalogue.command()
-@click.argument("file", type=click.Path(path_type=Path))
-def keygen(file: Path) -> None:
-    """Make a key for signing bundles in FILE, and print the public key to pin."""
-    from sensor.knowledge import catalogue_bundle as bundles
-
-    click.echo(_or_end(lambda: bundles.keygen(file)))
-
-
-@catalogue.command()
-@click.option("--key", required=True, type=click.Path(exists=True, dir_okay=False, path_type=Path))
-@click.option("--from", "folder", type=FOLDER, default=PACKAGED, help="The catalogue's folder.")
-@click.argument("out", type=click.Path(dir_okay=False, path_type=Path))
-def bundle(key: Path, folder: Path, out: Path) -> None:
-    """Pack a catalogue into the signed file OUT."""
-    from sensor.knowledge import catalogue_bundle as bundles
-
-    data = _or_end(lambda: bundles.pack(folder, bundles.private_key(key.read_text("ascii", "replace"))))
-    _or_end(lambda: out.write_bytes(data))
-    click.echo(f"{out}: {len(data)} bytes")
-
-
-@catalogue.command()
-@click.argument("source")
-@click.option(
-    "--pin", envvar="AISCOPE_CATALOGUE_KEY", help="The public key that bundles must be signed with."
-)
-@click.pass_obj
-def update(places: Places, source: str, pin: str | None) -> None:
-    """Install the signed bundle SOURCE, a URL or a file, if it is newer than what is in use."""
-    from sensor.knowledge import catalogue_bundle as bundles
-
-    if not pin:
-        raise click.UsageError("no key to trust: give --pin, or set AISCOPE_CATALOGUE_KEY")
-    key = _or_end(lambda: bundles.public_key(pin))
-    click.echo(_or_end(lambda: bundles.install(bundles.fetch(source), key, places.home)))
-
-
-def _or_end(step: Callable[[], T]) -> T:
-    """What a step returns; when it cannot be done, one line, and nothing has changed."""
-    try:
-        return step()
-    except (ValueError, OSError) as error:
-        click.echo(printable(str(error)), err=True)
-        raise SystemExit(2) from None
-
+for _command in (catalogue_bundle_cli.keygen, catalogue_bundle_cli.bundle, catalogue_bundle_cli.update):
+    catalogue.add_command(_command)
 
 if __name__ == "__main__":
     catalogue()
