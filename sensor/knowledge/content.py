@@ -1,0 +1,177 @@
+"""What a request in clear asks of an AI service, and what its response says was used. Never what was written.
+
+Formats: OpenAI and its many compatible servers, Anthropic, Gemini, Ollama, llama.cpp,
+text-generation-inference, Stable Diffusion's web interfaces, and MCP's JSON-RPC. Bodies come bounded
+(`Kept`), so one that was cut is read by its beginning and its end: a member's quote is never escaped,
+while the same text inside a prompt always is.
+"""
+
+from __future__ import annotations
+
+import json
+import re
+import zlib
+from dataclasses import dataclass
+from typing import Any
+
+KEPT = 32_768  # bytes kept of a body's beginning, and as many of its end
+DECODED = 1_048_576  # bytes a compressed one may become
+_STREAMS = ("text/event-stream", "application/x-ndjson", "application/jsonl")
+
+# By the end of the path. Polls and management (`/api/show`, `/tokenize`) are left out on purpose.
+_OPERATIONS = tuple(
+    (re.compile(f"(?:{ends})$"), operation)
+    for ends, operation in (
+        (r"/chat/completions|/v1/messages|/responses|/api/chat|:(?:g|streamG)enerateContent", "chat"),
+        (r"/completions?|/generate|/generate_stream|/infill|/v1/complete|/invocations", "completion"),
+        (r"/embeddings?|/api/embed|:(?:e|batchE)mbedContents?", "embedding"),
+        (r"/rerank", "rerank"),
+        (r"/moderations", "moderation"),
+        (r"/images/(?:generations|edits|variations)|/sdapi/v1/(?:txt2img|img2img)|:predict", "image"),
+        (r"/audio/(?:transcriptions|translations|speech)|/inference|/asr", "audio"),
+        (r"/v1/files|/upload/v1(?:beta)?/files|/uploads/[^/]+/parts", "upload"),
+    )
+)
+# MCP (2025-06-18, "Server features"): what moves content. Lists, pings and notifications do not.
+_MCP = {"tools/call": "tool_call", "resources/read": "resource", "prompts/get": "prompt"}
+
+_IN = ("prompt_eval_count", "prompt_tokens", "input_tokens", "promptTokenCount")
+_OUT = ("eval_count", "completion_tokens", "output_tokens", "candidatesTokenCount")
+
+
+def _member(names: tuple[str, ...], value: str) -> re.Pattern[bytes]:
+    return re.compile(rf'(?<!\\)"(?:{"|".join(names)})"\s{{0,8}}:\s{{0,8}}{value}'.encode())
+
+
+_TOKENS_IN, _TOKENS_OUT = (_member(names, r"(\d{1,12})") for names in (_IN, _OUT))
+_MODEL = _member(("model",), r'"([^"\\]{1,200})"')
+_STREAM = _member(("stream",), "(true|false)")
+_PATH_MODEL = re.compile(r"/(?:models|deployments|model)/([^/:?]{1,200}(?::\d+)?)[/:]")
+
+
+class Kept:
+    """The beginning and the end of a body, and its length."""
+
+    __slots__ = ("_head", "_tail", "length")
+
+    def __init__(self) -> None:
+        self._head, self._tail, self.length = bytearray(), bytearray(), 0
+
+    def add(self, data: bytes, size: int) -> None:
+        """The next `size` bytes, of which `data` were seen."""
+        self.length += size
+        room = KEPT - len(self._head)
+        self._head += data[:room]
+        self._tail += data[max(room, len(data) - KEPT) :]
+        if len(self._tail) > 2 * KEPT:
+            del self._tail[:-KEPT]
+
+    @property
+    def whole(self) -> bool:
+        """Whether nothing was left out."""
+        return self.length == len(self._head) + len(self._tail)
+
+    @property
+    def data(self) -> bytes:
+        """What was kept, with a NUL where bytes were left out, so that nothing is read across the gap."""
+        return bytes(self._head + (b"" if self.whole else b"\0") + self._tail)
+
+    def decoded(self, encoding: str) -> Kept:
+        """Without its content coding (RFC 9110 8.4), where that is gzip or deflate; else as it is."""
+        if encoding.strip().lower() not in ("gzip", "x-gzip", "deflate"):
+            return self
+        plain, decoder = Kept(), zlib.decompressobj(wbits=47)  # 32 + 15: zlib's or gzip's header
+        try:
+            text = decoder.decompress(self.data, DECODED)
+        except zlib.error:
+            return self
+        plain.add(text, len(text) + (0 if self.whole and decoder.eof else 1))
+        return plain
+
+
+@dataclass(frozen=True, slots=True)
+class Call:
+    """A request that uses a service. `stream` is None when the request does not say."""
+
+    operation: str
+    model: str = ""
+    stream: bool | None = None
+    tools: tuple[str, ...] = ()
+
+
+@dataclass(frozen=True, slots=True)
+class Usage:
+    """What a response says of itself; None when it does not."""
+
+    model: str = ""
+    stream: bool = False
+    tokens_in: int | None = None
+    tokens_out: int | None = None
+
+
+def read_call(method: str, path: str, body: Kept) -> Call | None:
+    """The use a request makes, or None for page loads, polls and management."""
+    if method not in ("POST", "PUT") or not body.length:
+        return None
+    data, path = body.data, path.partition("?")[0]
+    parsed = _object(data) if body.whole else {}
+    if "jsonrpc" in parsed:
+        return _rpc(parsed)
+    operation = next((op for ends, op in _OPERATIONS if ends.search(path)), "") or _shape(parsed)
+    if not operation:
+        return None
+    model, stream = parsed.get("model"), parsed.get("stream")
+    if not body.whole:
+        model, stream = _text(_MODEL, data), {"true": True, "false": False}.get(_text(_STREAM, data))
+    if not isinstance(model, str) or not model:
+        model = _in_path[1] if (_in_path := _PATH_MODEL.search(path)) else ""
+    if not isinstance(stream, bool):
+        stream = True if ":stream" in path or path.endswith("/generate_stream") else None
+    return Call(operation, _clean(model), stream)
+
+
+def _shape(parsed: dict[str, Any]) -> str:
+    """The operation of a body on a path nobody documented, by its members."""
+    if "messages" in parsed or "contents" in parsed:
+        return "chat"
+    return "completion" if "prompt" in parsed else ""
+
+
+def _rpc(parsed: dict[str, Any]) -> Call | None:
+    """A JSON-RPC request of MCP that moves content."""
+    method, params = parsed.get("method"), parsed.get("params")
+    operation = _MCP.get(method) if isinstance(method, str) else None
+    if operation is None:
+        return None
+    name = params.get("name") if isinstance(params, dict) and operation == "tool_call" else None
+    return Call(operation, tools=(_clean(name),) if isinstance(name, str) else ())
+
+
+def _object(data: bytes) -> dict[str, Any]:
+    """A JSON object, or an empty one for anything else. Depth and digits are a stranger's choice."""
+    try:
+        value = json.loads(data)
+    except (ValueError, RecursionError):
+        return {}
+    return value if isinstance(value, dict) else {}
+
+
+def _clean(text: str) -> str:
+    return text.encode("unicode_escape").decode()[:200]
+
+
+def _text(pattern: re.Pattern[bytes], data: bytes) -> str:
+    found = pattern.search(data)
+    return found[1].decode("utf-8", "replace") if found else ""
+
+
+def read_usage(content_type: str, body: Kept) -> Usage:
+    """What a response reports; of a stream's reports the last counts."""
+    data = body.data
+    stream = content_type.partition(";")[0].strip().lower() in _STREAMS
+    return Usage(_clean(_text(_MODEL, data)), stream, _last(_TOKENS_IN, data), _last(_TOKENS_OUT, data))
+
+
+def _last(pattern: re.Pattern[bytes], data: bytes) -> int | None:
+    found = pattern.findall(data)
+    return int(found[-1]) if found else None

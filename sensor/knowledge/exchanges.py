@@ -1,0 +1,117 @@
+"""A clear-text HTTP connection as the turns it carries: each request with its response."""
+
+from __future__ import annotations
+
+from collections import deque
+from dataclasses import dataclass, field
+
+from sensor.knowledge.content import Call, Kept, Usage, read_call, read_usage
+from sensor.packets.facts import Clear
+from sensor.wire.http import Body, End, Head, HttpEvent, HttpRequest, HttpResponse, HttpStream
+
+OPEN = 64  # requests without a whole response; clients that pipeline at all send a handful
+_EVERYTHING = 1 << 62  # bodies pass through the stream; what is kept of them is `Kept`'s to bound
+
+
+@dataclass(slots=True, eq=False)
+class Turn:
+    """One request and, as far as it came, its response. Times in ns; 0 is not yet."""
+
+    request: HttpRequest
+    start: int
+    sent: Kept = field(default_factory=Kept)
+    response: HttpResponse | None = None
+    answered: int = 0  # when the response's head came
+    received: Kept = field(default_factory=Kept)
+    end: int = 0  # when the latest byte of either side came
+    over: bool = False
+
+    @property
+    def call(self) -> Call | None:
+        """The use of a service that the request makes, if it does."""
+        sent = self.sent.decoded(self.request.get("content-encoding") or "")
+        return read_call(self.request.method, self.request.target, sent)
+
+    @property
+    def usage(self) -> Usage:
+        """What the response reports."""
+        if self.response is None:
+            return Usage()
+        received = self.received.decoded(self.response.get("content-encoding") or "")
+        return read_usage(self.response.get("content-type") or "", received)
+
+
+class Conversation:
+    """Reads one connection. Holds at most `OPEN` turns, of each what `Kept` keeps."""
+
+    def __init__(self) -> None:
+        self._stream = HttpStream(keep=_EVERYTHING)
+        self._asked: deque[Turn] = deque()  # answers come in the order of requests (RFC 9112 9.3.2)
+        self._sending: Turn | None = None
+        self._lost_answers = False
+        self.uploaded = 0  # bytes of request bodies since the caller set it back
+        self.passed_up = 0  # bytes of the client
+
+    def observe(self, fact: Clear) -> list[Turn]:
+        """The turns whose response begins with these bytes, or that are over (`Turn.over`)."""
+        self._lost_answers |= bool(fact.gap) and not fact.up
+        self.passed_up += len(fact.data) + fact.gap if fact.up else 0
+        return self._read(self._stream.feed(fact.up, fact.data, fact.gap), fact.time)
+
+    def finish(self) -> list[Turn]:
+        """The connection is over, and so are its turns."""
+        return self._read(self._stream.finish(), 0) + self._give_up()
+
+    def _read(self, events: list[HttpEvent], time: int) -> list[Turn]:
+        changed: list[Turn] = []
+        for event in events:
+            if isinstance(event, Head) and isinstance(event.head, HttpRequest):
+                changed += self._ask(Turn(event.head, time, end=time))
+            elif isinstance(event, Head):
+                changed += self._answer(event.head, time)
+            elif isinstance(event, Body):
+                self._body(event, time)
+            else:
+                changed += self._end(event)
+        return changed
+
+    def _ask(self, turn: Turn) -> list[Turn]:
+        # Behind missing bytes the next answer need not be the oldest request's.
+        lost = self._give_up() if self._lost_answers or len(self._asked) >= OPEN else []
+        self._lost_answers = False
+        self._asked.append(turn)
+        self._sending = turn
+        return lost
+
+    def _answer(self, head: HttpRequest | HttpResponse, time: int) -> list[Turn]:
+        interim = isinstance(head, HttpResponse) and head.status // 100 == 1 and head.status != 101
+        if isinstance(head, HttpRequest) or interim or not self._asked:
+            return []
+        turn = self._asked[0]
+        turn.response, turn.answered, turn.end = head, time, time
+        return [turn]
+
+    def _body(self, event: Body, time: int) -> None:
+        turn = self._sending if event.up else (self._asked[0] if self._asked else None)
+        if event.up:
+            self.uploaded += event.size
+        if turn is not None and (event.up or turn.response):
+            (turn.sent if event.up else turn.received).add(event.data, event.size)
+            turn.end = max(turn.end, time)
+
+    def _end(self, event: End) -> list[Turn]:
+        if event.up:
+            self._sending = None
+            return []
+        if not self._asked or self._asked[0].response is None:  # an interim response
+            return []
+        turn = self._asked.popleft()
+        turn.over = True
+        return [turn]
+
+    def _give_up(self) -> list[Turn]:
+        left = list(self._asked)
+        self._asked.clear()
+        for turn in left:
+            turn.over = True
+        return left

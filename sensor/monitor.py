@@ -1,0 +1,462 @@
+"""The one place where the stages meet: facts in, events out. No I/O and no clock.
+
+What is said of a connection is said per slice, from what is known by then: rows are never taken back. A
+connection that no rule of the catalogue names yet keeps its counters until one does (a clear connection
+may show its service in a later request); if none ever does it is silent, unless everything is wanted
+(`all`).
+
+Legs: a client that goes through a proxy (CONNECT, SOCKS) is one connection, client to proxy, with the
+target as its name. What the proxy sends on is the same use again: with the proxy's address in `relays`
+that leg gets `role=relay` and stays outside totals. An address not known to be a proxy is a client like
+any other.
+"""
+
+from __future__ import annotations
+
+import hashlib
+import ipaddress
+from collections import OrderedDict
+from collections.abc import Iterable, Iterator
+from dataclasses import dataclass, replace
+from typing import Any
+
+from sensor import __version__
+from sensor.delivery.event import Connection, Event, Exchange, Identity, Lookup, SensorStats
+from sensor.knowledge import evidence
+from sensor.knowledge.catalogue import Catalogue, Match
+from sensor.knowledge.content import Call
+from sensor.knowledge.exchanges import Conversation, Turn
+from sensor.knowledge.first_flight import FirstFlight, read_first_flight
+from sensor.knowledge.identity import Identities, Sighting
+from sensor.knowledge.lookups import Asked, Lookups
+from sensor.knowledge.place import Location, Place
+from sensor.knowledge.seal import Sealer
+from sensor.packets.facts import VISIBILITY, Clear, Fact, Limits, Message, Opened, Progress, Totals
+from sensor.wire.community import community_id
+from sensor.wire.cursor import Malformed
+from sensor.wire.dhcp import parse_dhcp
+from sensor.wire.dns import DnsMessage, parse_dns
+from sensor.wire.names import is_address
+
+CONVERSATIONS = 1_024  # clear connections read at once; of each up to 64 KiB of a request and of its response
+_NS = 1_000_000_000
+_SEALED = ("user", "client_host", "client_mac")
+_NOWHERE = Location()
+_SAMPLE = 4_096  # of a response, to tell which software it is
+_ANSWERS = 64  # records of a lookup's answer
+# Columns that a look at packets alone leaves open.
+_NOT_JUDGED: dict[str, Any] = dict.fromkeys(("exchanges_low", "exchanges", "exchanges_high"))
+_NOT_JUDGED |= {"verdict": "", "policy": ""}
+_NOT_INSPECTED: dict[str, Any] = {"cost_usd": None, "attachments": (), "data_classes": (), "account": ""}
+_NOT_INSPECTED |= {"account_type": "unknown", "prompt_hash": "", "excerpt": "", "verdict": "", "policy": ""}
+_DROPS = ("fragments_lost", "flows_evicted", "clear_capped", "names_evicted")  # reorder_lost counts bytes
+
+
+@dataclass(slots=True, eq=False)
+class _Connection:
+    """What is known of a watched connection so far."""
+
+    opened: Opened
+    flow_id: str
+    flight: FirstFlight
+    place: Location
+    relay: bool
+    match: Match | None
+    named: bool  # the match is by name or address, not by a request
+    candidates: int
+    content: bool = False  # a request to the service was read in clear
+    first: bool = True
+    app_up: int = 0
+    app_down: int = 0
+    exchanges: int = 0  # reported so far
+    waiting: Progress | None = None  # counters from before the service was known
+
+    @property
+    def rung(self) -> str:
+        return evidence.rung(self.opened.name_source, self.app_up, self.app_down, self.content)
+
+    @property
+    def confidence(self) -> float:
+        if self.match is None:
+            return 0.0
+        return evidence.confidence(
+            self.rung,
+            self.opened.name_source,
+            self.match.role,
+            candidates=self.candidates,
+            front=self.opened.ech == "offered",
+            partial=not self.flight.whole,
+        )
+
+
+class Monitor:
+    """Interprets the facts of one engine, in their order.
+
+    `all` reports what the catalogue does not know as well; `sealer` replaces the names of people and hosts by
+    tokens; `relays` are addresses and networks (CIDR) of proxies whose onward leg is not to be counted again;
+    `engine` is written into `sensor_stats`. Memory is bounded by the engine's flow table, `limits` and the
+    constants of `sensor.knowledge`.
+    """
+
+    def __init__(
+        self,
+        catalogue: Catalogue,
+        *,
+        identities: Identities | None = None,
+        place: Place | None = None,
+        sealer: Sealer | None = None,
+        relays: Iterable[str] = (),
+        all: bool = False,
+        engine: str = "",
+        limits: Limits | None = None,
+    ) -> None:
+        self._catalogue = catalogue
+        self._identities = identities or Identities()
+        self._place = place
+        self._sealer = sealer
+        self._relays = [ipaddress.ip_network(relay) for relay in relays]
+        self._all = all
+        self._engine = engine
+        self._limits = limits or Limits()
+        self._connections: dict[int, _Connection] = {}
+        self._conversations: OrderedDict[int, Conversation] = OrderedDict()
+        self._lookups = Lookups()
+        self._learnt = evidence.Learnt()
+        self._dropped = 0  # conversations given up since the last statistics
+
+    def observe(self, fact: Fact) -> list[Event]:
+        """The events a fact gives rise to."""
+        match fact:
+            case Progress():
+                events = self._progress(fact)
+            case Opened():
+                events = self._open(fact)
+            case Clear():
+                events = self._clear(fact)
+            case Message():
+                events = self._message(fact)
+            case Totals():
+                events = self._totals(fact)
+        return [self._seal(event) for event in events]
+
+    def finish(self) -> list[Event]:
+        """What still waits: questions without an answer. Connections end with the engine's last facts."""
+        return [self._seal(event) for event in self._ended(self._lookups.expire())]
+
+    # Connections
+
+    def _open(self, opened: Opened) -> Iterator[Event]:
+        flow, match = opened.flow, self._name(opened)
+        self._connections[flow.id] = _Connection(
+            opened=replace(opened, client_bytes=b"", server_bytes=b""),
+            flow_id=community_id(
+                flow.transport, flow.client_ip, flow.client_port, flow.server_ip, flow.server_port
+            ),
+            flight=read_first_flight(opened),
+            place=self._place.locate(flow.server_ip) if self._place else _NOWHERE,
+            relay=self._is_relay(flow.client_ip),
+            match=match,
+            named=match is not None,
+            candidates=self._learnt.candidates(flow.client_ip, flow.server_ip, opened.time),
+        )
+        return iter(())
+
+    def _name(self, opened: Opened) -> Match | None:
+        """The service by the connection's name; by its address only where there is no name."""
+        if opened.name:
+            return self._catalogue.match(opened.name)
+        return self._catalogue.match_address(opened.flow.server_ip)
+
+    def _is_relay(self, ip: str) -> bool:
+        if not self._relays:
+            return False
+        address = ipaddress.ip_address(ip)
+        return any(address in network for network in self._relays)
+
+    def _progress(self, fact: Progress) -> Iterator[Event]:
+        known = self._connections.get(fact.flow.id)
+        if known is None:
+            return
+        conversation = self._conversations.get(fact.flow.id)
+        if fact.closed:
+            del self._connections[fact.flow.id]
+            self._conversations.pop(fact.flow.id, None)
+            if conversation:
+                yield from self._turns(known, conversation.finish())
+        known.app_up += fact.app_up
+        known.app_down += fact.app_down
+        if known.match is None and not self._all:
+            known.waiting = _sum(known.waiting, fact)
+        else:
+            progress, known.waiting = _sum(known.waiting, fact), None
+            yield from self._introduce(fact.flow.client_ip, progress.start)
+            yield self._slice(known, progress, self._upload(conversation))
+            known.first = False
+
+    def _slice(self, known: _Connection, fact: Progress, upload: int | None) -> Connection:
+        opened, flow, flight, match = known.opened, fact.flow, known.flight, known.match
+        who = self._identities.who(flow.client_ip, fact.start)
+        role = "relay" if known.relay else match.role if match else ""
+        client = self._catalogue.client_class(flight.ja4, flight.user_agent)
+        return Connection(
+            time=fact.start,
+            end_time=fact.end,
+            start_time=opened.time,
+            flow_id=known.flow_id,
+            first=known.first,
+            transport=flow.transport,
+            protocol=opened.protocol,
+            client_ip=flow.client_ip,
+            client_port=flow.client_port,
+            client_mac=flow.client_mac or who.mac,
+            client_host=who.host,
+            user=who.user,
+            groups=who.groups,
+            server_ip=flow.server_ip,
+            server_port=flow.server_port,
+            server_name=opened.name,
+            name_source=opened.name_source,
+            alpn=flight.alpn,
+            tls_version=flight.tls_version,
+            ja3=flight.ja3,
+            ja4=flight.ja4,
+            ech=opened.ech,
+            **_service(match),
+            role=role,
+            evidence=known.rung,
+            confidence=known.confidence,
+            channel=_channel(match, client) if match else "",
+            client_class=client,
+            bytes_up=fact.bytes_up,
+            bytes_down=fact.bytes_down,
+            packets_up=fact.packets_up,
+            packets_down=fact.packets_down,
+            upload_bytes=upload,
+            server_country=known.place.country,
+            server_asn=known.place.asn,
+            server_as_org=known.place.organisation,
+            vlan=flow.vlan,
+            tunnel=flow.tunnel,
+            **_NOT_JUDGED,
+        )
+
+    # Clear text
+
+    def _clear(self, fact: Clear) -> Iterator[Event]:
+        known = self._connections.get(fact.flow.id)
+        if known is None:
+            return
+        conversation = self._conversations.setdefault(fact.flow.id, Conversation())
+        self._conversations.move_to_end(fact.flow.id)
+        if len(self._conversations) > CONVERSATIONS:
+            self._conversations.popitem(last=False)
+            self._dropped += 1
+        yield from self._turns(known, conversation.observe(fact))
+
+    def _turns(self, known: _Connection, turns: Iterable[Turn]) -> Iterator[Event]:
+        for turn in turns:
+            match = self._request(turn, known.opened.flow.server_port)
+            if match is None:
+                continue
+            known.content = True
+            if not known.named:
+                known.match = match
+            if turn.over and (call := turn.call):
+                known.exchanges += 1
+                yield self._exchange(known, turn, call, match)
+
+    def _request(self, turn: Turn, server_port: int) -> Match | None:
+        request, response = turn.request, turn.response
+        return self._catalogue.match_request(
+            request.method,
+            request.host,
+            request.port or server_port,
+            request.target,
+            dict(request.headers),
+            dict(response.headers) if response else {},
+            turn.received.data[:_SAMPLE],
+        )
+
+    def _exchange(self, known: _Connection, turn: Turn, call: Call, match: Match) -> Exchange:
+        flow, usage = known.opened.flow, turn.usage
+        who = self._identities.who(flow.client_ip, turn.start)
+        agent = turn.request.get("user-agent") or ""
+        identity = f"{known.flow_id} {known.opened.time} {known.exchanges}".encode()
+        return Exchange(
+            id=hashlib.blake2b(identity, digest_size=16).hexdigest(),
+            time=turn.start,
+            client_flow_id=known.flow_id,
+            server_flow_id="",
+            client_ip=flow.client_ip,
+            client_host=who.host,
+            user=who.user,
+            groups=who.groups,
+            **_service(match),
+            server_name="" if is_address(turn.request.host) else turn.request.host,
+            channel=_channel(match, self._catalogue.client_class("", agent)),
+            operation=call.operation,
+            model=call.model or usage.model,
+            stream=usage.stream or call.stream or False,
+            evidence="decrypted",
+            confidence=evidence.confidence("decrypted", known.opened.name_source, match.role),
+            bytes_up=turn.sent.length,
+            bytes_down=turn.received.length,
+            tokens_in=usage.tokens_in,
+            tokens_out=usage.tokens_out,
+            ttfb_ms=_ms(turn.start, turn.answered),
+            duration_ms=_ms(turn.start, turn.end) if turn.response else None,
+            status=turn.response.status if turn.response else None,
+            tools=call.tools,
+            retry=_is_retry(turn),
+            **_NOT_INSPECTED,
+        )
+
+    def _upload(self, conversation: Conversation | None) -> int | None:
+        """Bytes of request bodies in clear since the last slice; None where that cannot be told."""
+        if conversation is None or conversation.passed_up >= self._limits.clear_bytes:
+            return None
+        upload, conversation.uploaded = conversation.uploaded, 0
+        return upload
+
+    # Names and identities
+
+    def _message(self, fact: Message) -> Iterator[Event]:
+        try:
+            if fact.kind == "dhcp":
+                return self._identified(self._identities.dhcp(parse_dhcp(fact.payload), fact.time))
+            message = parse_dns(fact.payload)
+        except Malformed:
+            return iter(())
+        if fact.kind == "mdns":
+            news = self._identities.mdns(message.hosts, fact.src_ip, fact.src_mac, fact.time)
+            return self._identified(news)
+        return self._ended(self._lookups.observe(fact, message))
+
+    def _ended(self, lookups: Iterable[Asked]) -> Iterator[Event]:
+        for asked in lookups:
+            match = self._asked_for(asked)
+            if match and asked.answer:
+                self._learn(asked, asked.answer, match)
+            if match or self._all:
+                yield from self._introduce(asked.client_ip, asked.time)
+                yield self._lookup(asked, match)
+
+    def _asked_for(self, asked: Asked) -> Match | None:
+        """The service of the question, or else of a name that its answer leads through."""
+        match = self._catalogue.match(asked.question)
+        for _, target in asked.answer.chain if asked.answer else ():
+            match = match or self._catalogue.match(target)
+        return match
+
+    def _learn(self, asked: Asked, answer: DnsMessage, match: Match) -> None:
+        for _, address, ttl in answer.hosts:
+            keep = min(max(ttl * _NS, self._limits.name_min_ns), self._limits.name_max_ns)
+            self._learnt.learn(asked.client_ip, address, match.service, asked.time + keep)
+
+    def _lookup(self, asked: Asked, match: Match | None) -> Lookup:
+        who, answer = self._identities.who(asked.client_ip, asked.time), asked.answer
+        return Lookup(
+            time=asked.time,
+            client_ip=asked.client_ip,
+            client_host=who.host,
+            user=who.user,
+            resolver_ip=asked.resolver_ip,
+            transport=asked.transport,
+            question=asked.question,
+            qtype=asked.qtype,
+            rcode=answer.rcode if answer else "",
+            answers=tuple(record.data for record in answer.answers[:_ANSWERS]) if answer else (),
+            ttl=answer.ttl if answer else None,
+            ech_offered=answer.ech_offered if answer else False,
+            **_service(match),
+        )
+
+    def _introduce(self, ip: str, time: int) -> Iterator[Event]:
+        return self._identified(self._identities.introduce(ip, time))
+
+    def _identified(self, sightings: Iterable[Sighting]) -> Iterator[Event]:
+        for seen in sightings:
+            yield Identity(
+                time=seen.time,
+                valid_until=seen.until,
+                source=seen.source,
+                confidence=seen.confidence,
+                client_ip=seen.ip,
+                client_mac=seen.mac,
+                client_host=seen.host,
+                user=seen.user,
+                groups=seen.groups,
+            )
+
+    # Statistics
+
+    def _totals(self, fact: Totals) -> Iterator[Event]:
+        yield from self._ended(self._lookups.expire(fact.end))
+        counters = fact.counters
+        dropped, self._dropped = self._dropped, 0
+        yield SensorStats(
+            time=fact.start,
+            end_time=fact.end,
+            engine=self._engine,
+            version=__version__,
+            catalogue=self._catalogue.id,
+            packets=counters.get("frames", 0),
+            bytes=counters.get("bytes", 0),
+            dropped_kernel=0,
+            dropped_limit=dropped + sum(counters.get(name, 0) for name in _DROPS),
+            duplicates=counters.get("duplicates", 0),
+            undecodable=counters.get("undecodable", 0),
+            flows=counters.get("flows", 0),
+            spool_rows=0,
+            spool_lost=0,
+            **{f"bytes_{name}": fact.bytes.get(name, 0) for name in VISIBILITY},
+        )
+
+    def _seal(self, event: Event) -> Event:
+        """Names of people and hosts leave here, and only here."""
+        if self._sealer is None or isinstance(event, SensorStats):
+            return event
+        names = [name for name in _SEALED if hasattr(event, name)]
+        sealed: dict[str, Any] = {name: self._sealer.seal(getattr(event, name)) for name in names}
+        return replace(event, **sealed)
+
+
+def _sum(waiting: Progress | None, fact: Progress) -> Progress:
+    """Counters that waited for a name, and those that came with it."""
+    if waiting is None:
+        return fact
+    return replace(
+        fact,
+        start=waiting.start,
+        bytes_up=waiting.bytes_up + fact.bytes_up,
+        bytes_down=waiting.bytes_down + fact.bytes_down,
+        packets_up=waiting.packets_up + fact.packets_up,
+        packets_down=waiting.packets_down + fact.packets_down,
+        bursts=(),
+    )
+
+
+def _service(match: Match | None) -> dict[str, Any]:
+    """The columns that name a service."""
+    if match is None:
+        return {"service": "", "vendor": "", "category": ""}
+    return {"service": match.service, "vendor": match.vendor, "category": match.category}
+
+
+def _channel(match: Match, client: str) -> str:
+    """How the service is used, where that can be told: by the host, or by a browser on a web host."""
+    if match.service == "mcp-server":
+        return "mcp"
+    if match.role == "api":
+        return "api"
+    return "web" if match.role == "app" and client == "browser" else ""
+
+
+def _is_retry(turn: Turn) -> bool:
+    """The vendors' SDKs count their own retries."""
+    count = turn.request.get("x-stainless-retry-count") or "0"
+    return count.isdigit() and int(count[:9]) > 0
+
+
+def _ms(start: int, end: int) -> float | None:
+    return round((end - start) / 1e6, 3) if end else None
