@@ -5,14 +5,14 @@ from __future__ import annotations
 import datetime as dt
 from collections import defaultdict
 from collections.abc import Iterable, Iterator, Sequence
-from functools import lru_cache
 from typing import Any, get_type_hints
 
 import pyarrow as pa
 
-from sensor.delivery.event import ADDRESSES, TABLES, TIMES, Event, columns
+from sensor.delivery.event import ADDRESSES, TABLES, TIMES, Event
 
 _NS_LAST = int(dt.datetime(2262, 1, 1, tzinfo=dt.UTC).timestamp()) * 1_000_000_000
+_HOUR = 3_600_000_000_000
 _MICROS = pa.timestamp("us", "UTC")
 _TYPES: dict[Any, pa.DataType] = {
     int: pa.uint64(),
@@ -23,15 +23,12 @@ _TYPES: dict[Any, pa.DataType] = {
 }
 
 
-@lru_cache
-def _arrow_types(kind: type[Any]) -> dict[str, pa.DataType]:
-    """Arrow type of each field. `X | None` is X: Arrow's columns are nullable anyway."""
-    hints = get_type_hints(kind)
-    return {name: _TYPES[_required(hints[name])] for name in columns(kind)}
+def _arrow_type(hint: Any) -> pa.DataType:
+    """Of a field's annotation. `X | None` is X: Arrow's columns are nullable anyway."""
+    return _TYPES[hint if hint in _TYPES else next(t for t in hint.__args__ if t is not type(None))]
 
 
-def _required(hint: Any) -> Any:
-    return hint if hint in _TYPES else next(t for t in hint.__args__ if t is not type(None))
+_FIELDS = {kind: {name: _arrow_type(hint) for name, hint in get_type_hints(kind).items()} for kind in TABLES}
 
 
 def month(ns: int) -> int:
@@ -45,21 +42,20 @@ def pieces(events: Iterable[Event]) -> Iterator[tuple[str, int, Sequence[Event]]
     found: dict[tuple[type[Any], int], list[Event]] = defaultdict(list)
     hour, of_hour = -1, 0
     for event in events:
-        if event.time // 3_600_000_000_000 != hour:  # months change at full hours, and most neighbours share one
-            hour, of_hour = event.time // 3_600_000_000_000, month(event.time)
+        if event.time // _HOUR != hour:  # months begin with an hour, and most neighbours share one
+            hour, of_hour = event.time // _HOUR, month(event.time)
         found[type(event), of_hour].append(event)
     for (kind, of), rows in found.items():
         yield TABLES[kind], of, rows
 
 
 def arrow(rows: Sequence[Event], sensor: str, batch: int) -> pa.Table:
-    """Rows of one kind as a table with the store's column names. Times become microseconds, addresses IPv6 text."""
-    kind = type(rows[0])
+    """Rows of one kind with the store's column names. Times become microseconds, addresses IPv6 text."""
     table = {
         "sensor": pa.repeat(sensor, len(rows)),
         "batch": pa.repeat(pa.scalar(batch, pa.uint64()), len(rows)),
     }
-    for name, arrow_type in _arrow_types(kind).items():
+    for name, arrow_type in _FIELDS[type(rows[0])].items():
         table[name] = _column(name, arrow_type, [getattr(row, name) for row in rows])
     return pa.table(table)
 

@@ -1,7 +1,8 @@
 """The schema, forward only: numbered SQL files, each applied once and remembered with its checksum.
 
-The same files serve the embedded engine, one server and a cluster: engine names, `ON CLUSTER` and the split into local
-and `Distributed` tables are parameters. Statements are idempotent, so that an interrupted migration is run again.
+The same files serve the embedded engine, one server and a cluster: engine names, `ON CLUSTER` and the
+split into local and `Distributed` tables are parameters. Statements are idempotent: an interrupted migration
+is run again.
 """
 
 from __future__ import annotations
@@ -14,10 +15,11 @@ from pathlib import Path
 from string import Template
 
 from collector.store import Store, StoreError
+from sensor.delivery.event import TABLES
 
 MIGRATIONS = Path(__file__).parent / "migrations"
-# Blocks that are remembered per table. A token that is older than that would be written twice: the spool retries
-# for days, a sensor sends a batch every few seconds at most.
+# Blocks remembered per table. A batch that comes again after that many others would be written twice; a spool
+# retries for days, and a sensor sends a batch every few seconds at most.
 WINDOW = 100_000
 _ONLY_CLUSTER = re.compile(r"^-- only: cluster$", re.MULTILINE)
 _JOURNAL = """CREATE DATABASE IF NOT EXISTS aiscope ${on_cluster};
@@ -28,7 +30,7 @@ ENGINE = ${MergeTree} ORDER BY number;
 
 # Which setting of `retention` bounds which tables.
 RETENTION = {
-    "events": ("connections", "lookups", "exchanges", "identities", "findings", "finding_states", "sensor_stats"),
+    "events": (*TABLES.values(), "finding_states"),
     "rollups": ("usage_hourly", "usage_daily", "lookups_hourly", "exchanges_hourly"),
     "sealed": ("sealed",),
     "audit": ("audit",),
@@ -85,25 +87,30 @@ def pending(store: Store) -> list[Migration]:
     known = migrations()
     if not store.rows("SELECT 1 FROM system.tables WHERE database = 'aiscope' AND name = 'migrations'"):
         return known
-    applied = {row["number"]: row for row in store.rows("SELECT number, name, checksum FROM aiscope.migrations")}
+    journal = store.rows("SELECT number, checksum FROM aiscope.migrations")
+    applied = {row["number"]: row["checksum"] for row in journal}
     if unknown := sorted(applied.keys() - {migration.number for migration in known}):
         raise SchemaError(
-            f"the store has migration {unknown[-1]} ({applied[unknown[-1]]['name']}), which this version does not know: "
-            "install the newer version"
+            f"the store has migration {unknown[-1]}, of a newer version than this: install that"
         )
     for migration in known:
-        row = applied.get(migration.number)
-        if row and row["checksum"] != migration.checksum:
-            raise SchemaError(f"migration {migration.number} ({migration.name}) is not the one the store was made with")
+        if applied.get(migration.number, migration.checksum) != migration.checksum:
+            raise SchemaError(
+                f"migration {migration.number} ({migration.name}) is not what the store was made with"
+            )
     return [migration for migration in known if migration.number not in applied]
 
 
-def migrate(store: Store, retention: Mapping[str, int], cluster: str = "") -> list[Migration]:
-    """Bring the store to this version's schema and its retention (days, 0: for ever) to the settings; what was applied."""
+def migrate(store: Store, retention: Mapping[str, int] | None = None, cluster: str = "") -> list[Migration]:
+    """Bring the store to this version's schema, and retention (days by name, 0: for ever) to what is given.
+
+    Returns what was applied.
+    """
     todo = pending(store)
     if todo:
         for statement in render(_JOURNAL, cluster):
             store.command(statement)
+        store.use()
     for migration in todo:
         for statement in render(migration.text, cluster):
             store.command(statement)
@@ -111,8 +118,9 @@ def migrate(store: Store, retention: Mapping[str, int], cluster: str = "") -> li
             "INSERT INTO aiscope.migrations (number, name, checksum) "
             f"VALUES ({migration.number}, '{migration.name}', '{migration.checksum}')"
         )
-    for statement in retention_changes(store, retention, cluster):
-        store.command(statement)
+    if retention is not None:
+        for statement in retention_changes(store, retention, cluster):
+            store.command(statement)
     return todo
 
 
@@ -140,11 +148,3 @@ def _ttl_change(engine: str, days: int) -> str:
     if not days:
         return "REMOVE TTL"
     return f"MODIFY TTL ingested + toIntervalDay({days}) SETTINGS materialize_ttl_after_modify = 0"
-
-
-def ensure(store: Store, retention: Mapping[str, int]) -> None:
-    """Make an embedded store ready; of a server's, say what is missing: its schema is changed only when asked."""
-    if store.embedded:
-        migrate(store, retention)
-    elif todo := pending(store):
-        raise SchemaError(f"{len(todo)} migrations are missing: run `aiscope migrate`")

@@ -1,7 +1,7 @@
 """The store: ClickHouse behind one URL, a server's or a directory opened in this process.
 
-`http(s)://user:password@host:port/` is a ClickHouse server, a cluster or `aiscope collect`; `chdb:///DIR` is the same
-engine in this process, and one process per directory. Nothing above this module knows which.
+`http(s)://user:password@host:port/` is a ClickHouse server, a cluster or `aiscope collect`; `chdb:///DIR` is
+the same engine in this process, and one process per directory. Nothing above this module knows which.
 """
 
 from __future__ import annotations
@@ -9,12 +9,9 @@ from __future__ import annotations
 import datetime as dt
 import io
 import re
-from collections.abc import Iterable, Mapping, Sequence
-from functools import cache
+from collections.abc import Iterable, Mapping
 from pathlib import Path
-from string import Template
-from types import TracebackType
-from typing import Any, BinaryIO
+from typing import Any, cast
 from urllib.parse import unquote, urlsplit
 
 import clickhouse_connect
@@ -36,9 +33,7 @@ _ENGINE = {"max_server_memory_usage": ENGINE_BYTES, "mark_cache_size": 64 << 20,
 _ONCE = {"deduplicate_blocks_in_dependent_materialized_views": 1}
 
 _PARAMETER = re.compile(r"\{(\w+):([^{}]+)\}")
-_EARLIEST = dt.datetime(1970, 1, 1, tzinfo=dt.UTC)
-_LATEST = dt.datetime(2262, 1, 1, tzinfo=dt.UTC)
-_DEFAULTS: dict[str, Any] = {"since": _EARLIEST, "until": _LATEST, "limit": 1000, "step": 3600}
+_BOUNDS = {"start": dt.datetime(1970, 1, 1, tzinfo=dt.UTC), "end": dt.datetime(2262, 1, 1, tzinfo=dt.UTC)}
 
 
 class StoreError(OSError):
@@ -55,14 +50,25 @@ class Store:
         self.directory = Path(unquote(parts.path)) if self.embedded else None
         self._writer: Any = None
         try:
-            self._client = _embedded(self.directory) if self.directory else _remote(parts, url)
+            self._client = _embedded(self.directory) if self.directory else _remote(parts)
         except (ClickHouseError, ValueError) as error:
             raise StoreError(_why(error, shown(url), self.directory)) from error
+        self.use()
+
+    def use(self) -> None:
+        """Make `aiscope` the default database once there is one: before it is migrated, a store has none."""
+        if self.rows(f"SELECT 1 FROM system.databases WHERE name = '{DATABASE}'"):
+            self._client.database = DATABASE
+
+    def latch(self) -> None:
+        """Nothing but reading from here on, as far as an embedded engine enforces it; a server has grants."""
+        if self.embedded:
+            self._client.set_client_setting("readonly", 1)
 
     def __enter__(self) -> Store:
         return self
 
-    def __exit__(self, kind: type[BaseException] | None, error: BaseException | None, at: TracebackType | None) -> None:
+    def __exit__(self, *_: object) -> None:
         self.close()
 
     def close(self) -> None:
@@ -92,18 +98,17 @@ class Store:
             if self.embedded:
                 self._send(table, rows.schema.names, data.getbuffer(), settings)
             else:
-                self._client.raw_insert(
-                    f"{DATABASE}.{table}", rows.schema.names, data.getvalue(), settings=settings, fmt="ArrowStream"
-                )
+                target, names = f"{DATABASE}.{table}", rows.schema.names
+                self._client.raw_insert(target, names, data.getvalue(), settings=settings, fmt="ArrowStream")
         except (ClickHouseError, RuntimeError) as error:
             raise StoreError(f"{shown(self.url)}: {table}: {_line(error)}") from error
 
-    def _send(self, table: str, names: Sequence[str], data: memoryview, settings: Mapping[str, object]) -> None:
-        """Stream into the embedded engine; its client would put every batch in a temporary file in clear."""
+    def _send(self, table: str, names: list[str], data: memoryview, settings: dict[str, object]) -> None:
+        """Stream into the embedded engine: clickhouse-connect would put every batch in a file in clear."""
         if self._writer is None:
             import chdb
 
-            self._writer = chdb.connect(_connection(self.directory))
+            self._writer = chdb.connect(_connection(self.directory))  # type: ignore[no-untyped-call]
         clause = ", ".join(f"{name} = {_literal(value)}" for name, value in settings.items())
         statement = f"INSERT INTO {DATABASE}.{table} ({', '.join(names)}) SETTINGS {clause}"
         with self._writer.send_insert(statement, "ArrowStream") as stream:
@@ -111,19 +116,21 @@ class Store:
             stream.finish()
 
     def fetch(self, name: str, **parameters: Any) -> pa.Table:
-        """Rows of `collector/queries/<name>.sql` with bound parameters. What is left out does not restrict:
-        lists are empty, texts empty, `since` and `until` all of time, `limit` 1000."""
-        sql = query(name)
+        """Rows of `collector/queries/<name>.sql` with bound parameters.
+
+        What is left out does not restrict: lists and texts are empty, `start` and `end` all of time.
+        """
+        sql = (QUERIES / f"{name}.sql").read_text("utf-8")
         wanted = dict(_PARAMETER.findall(sql))
-        if unknown := sorted(parameters.keys() - wanted.keys()):
-            raise ValueError(f"{name}.sql has no parameter {', '.join(unknown)}")
-        bound = {key: _bindable(parameters.get(key, _default(key, kind))) for key, kind in wanted.items()}
-        return self.arrow(sql, bound)
+        return self.arrow(
+            sql, {name: parameters.get(name, _unbound(name, kind)) for name, kind in wanted.items()}
+        )
 
     def arrow(self, sql: str, parameters: Mapping[str, Any] | None = None) -> pa.Table:
         """Rows of one SELECT."""
+        bound = {name: _bindable(value) for name, value in (parameters or {}).items()}
         try:
-            return self._client.query_arrow(sql, parameters=dict(parameters or {}))
+            return self._client.query_arrow(sql, parameters=bound)
         except ClickHouseError as error:
             raise StoreError(f"{shown(self.url)}: {_line(error)}") from error
 
@@ -132,10 +139,10 @@ class Store:
         found: list[dict[str, Any]] = self.arrow(sql, parameters).to_pylist()
         return found
 
-    def sql(self, text: str, form: str = "TabSeparatedWithNames") -> BinaryIO:
+    def sql(self, text: str, form: str = "TabSeparatedWithNames") -> io.IOBase:
         """The answer to any statement in one of ClickHouse's output formats, as a stream of bytes."""
         try:
-            return self._client.raw_stream(text, fmt=form)  # type: ignore[return-value]
+            return cast("io.IOBase", self._client.raw_stream(text, fmt=form))
         except ClickHouseError as error:
             raise StoreError(f"{shown(self.url)}: {_line(error)}") from error
 
@@ -145,6 +152,29 @@ class Store:
             self._client.command(text)
         except ClickHouseError as error:
             raise StoreError(f"{shown(self.url)}: {_line(error)}") from error
+
+
+def open_store(url: str, *, readonly: bool = False, retention: Mapping[str, int] | None = None) -> Store:
+    """A store that is ready for use: an embedded one is brought to this version's schema.
+
+    A server's schema changes only when asked: StoreError says that migrations are missing.
+    """
+    from collector import migrate  # it builds on Store
+
+    if readonly and url.startswith("chdb:") and not Path(unquote(_split(url).path)).is_dir():
+        raise StoreError(f"{url}: no store there yet: `aiscope read FILE` makes one")
+    store = Store(url)
+    try:
+        if store.embedded:
+            migrate.migrate(store, retention)
+        elif todo := migrate.pending(store):
+            raise StoreError(f"{shown(url)}: {len(todo)} migrations are missing: run `aiscope migrate`")
+        if readonly:
+            store.latch()
+    except BaseException:
+        store.close()
+        raise
+    return store
 
 
 def shown(url: str) -> str:
@@ -160,17 +190,12 @@ def as_url(text: str) -> str:
     return text if "://" in text else f"chdb://{Path(text).expanduser().resolve()}"
 
 
-@cache
-def query(name: str) -> str:
-    """The text of a query file, with `${filter}` and other shared parts (`_filter.sql`) put in."""
-    shared = {part.stem[1:]: part.read_text("utf-8").strip() for part in QUERIES.glob("_*.sql")}
-    return Template((QUERIES / f"{name}.sql").read_text("utf-8")).substitute(shared)
-
-
 def _split(url: str) -> Any:
     parts = urlsplit(url)
     if parts.scheme not in {"chdb", "http", "https"}:
         raise StoreError(f"{shown(url)}: a store is chdb:///DIRECTORY or http(s)://user:password@host:port/")
+    if parts.scheme != "chdb" and not parts.hostname:
+        raise StoreError(f"{shown(url)}: no host")
     if parts.scheme == "chdb" and (parts.netloc or len(parts.path) < 2):
         raise StoreError(f"{url}: the directory of a chdb store is absolute: chdb:///var/lib/aiscope/store")
     return parts
@@ -196,9 +221,7 @@ def _embedded(directory: Path) -> Any:
         ) from None
 
 
-def _remote(parts: Any, url: str) -> Any:
-    if not parts.hostname:
-        raise StoreError(f"{shown(url)}: no host")
+def _remote(parts: Any) -> Any:
     return clickhouse_connect.get_client(
         host=parts.hostname,
         port=parts.port or (8443 if parts.scheme == "https" else 8123),
@@ -237,11 +260,13 @@ def _line(error: Exception) -> str:
 
 
 def _literal(value: object) -> str:
-    return str(value) if isinstance(value, int) else "'" + str(value).replace("\\", "\\\\").replace("'", "\\'") + "'"
+    if isinstance(value, int):
+        return str(value)
+    return "'" + str(value).replace("\\", "\\\\").replace("'", "\\'") + "'"
 
 
-def _default(name: str, kind: str) -> Any:
-    return _DEFAULTS[name] if name in _DEFAULTS else [] if kind.startswith("Array") else ""
+def _unbound(name: str, kind: str) -> Any:
+    return _BOUNDS.get(name, [] if kind.startswith("Array") else "")
 
 
 def _bindable(value: Any) -> Any:

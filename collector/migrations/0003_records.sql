@@ -12,9 +12,9 @@ CREATE TABLE IF NOT EXISTS aiscope.services${local} ${on_cluster}
     score           Nullable(Float32),
     facts           String,
     catalogue       LowCardinality(String),
-    ingested        DateTime('UTC') DEFAULT now('UTC')
+    loaded          DateTime('UTC') DEFAULT now('UTC')
 )
-ENGINE = ${ReplacingMergeTree}(ingested)
+ENGINE = ${ReplacingMergeTree}(loaded)
 ORDER BY id
 SETTINGS ${window};
 
