@@ -14,8 +14,6 @@ any other.
 from __future__ import annotations
 
 import hashlib
-import ipaddress
-from collections import OrderedDict
 from collections.abc import Iterable, Iterator
 from dataclasses import dataclass, replace
 from typing import Any
@@ -25,11 +23,11 @@ from sensor.delivery.event import Connection, Event, Exchange, Identity, Lookup,
 from sensor.knowledge import evidence
 from sensor.knowledge.catalogue import Catalogue, Match
 from sensor.knowledge.content import Call
-from sensor.knowledge.exchanges import Conversation, Turn
+from sensor.knowledge.exchanges import Conversations, Turn
 from sensor.knowledge.first_flight import FirstFlight, read_first_flight
 from sensor.knowledge.identity import Identities, Sighting
 from sensor.knowledge.lookups import Asked, Lookups
-from sensor.knowledge.place import Location, Place
+from sensor.knowledge.place import Location, Networks, Place
 from sensor.knowledge.seal import Sealer
 from sensor.packets.facts import VISIBILITY, Clear, Fact, Limits, Message, Opened, Progress, Totals
 from sensor.wire.community import community_id
@@ -38,7 +36,6 @@ from sensor.wire.dhcp import parse_dhcp
 from sensor.wire.dns import DnsMessage, parse_dns
 from sensor.wire.names import is_address
 
-CONVERSATIONS = 1_024  # clear connections read at once; of each up to 64 KiB of a request and of its response
 _NS = 1_000_000_000
 _SEALED = ("user", "client_host", "client_mac")
 _NOWHERE = Location()
@@ -114,15 +111,14 @@ class Monitor:
         self._identities = identities or Identities()
         self._place = place
         self._sealer = sealer
-        self._relays = [ipaddress.ip_network(relay) for relay in relays]
+        self._relays = Networks(relays)
         self._all = all
         self._engine = engine
         self._limits = limits or Limits()
         self._connections: dict[int, _Connection] = {}
-        self._conversations: OrderedDict[int, Conversation] = OrderedDict()
+        self._conversations = Conversations(clear_bytes=self._limits.clear_bytes)
         self._lookups = Lookups()
         self._learnt = evidence.Learnt()
-        self._dropped = 0  # conversations given up since the last statistics
 
     def observe(self, fact: Fact) -> list[Event]:
         """The events a fact gives rise to."""
@@ -154,7 +150,7 @@ class Monitor:
             ),
             flight=read_first_flight(opened),
             place=self._place.locate(flow.server_ip) if self._place else _NOWHERE,
-            relay=self._is_relay(flow.client_ip),
+            relay=flow.client_ip in self._relays,
             match=match,
             named=match is not None,
             candidates=self._learnt.candidates(flow.client_ip, flow.server_ip, opened.time),
@@ -167,33 +163,27 @@ class Monitor:
             return self._catalogue.match(opened.name)
         return self._catalogue.match_address(opened.flow.server_ip)
 
-    def _is_relay(self, ip: str) -> bool:
-        if not self._relays:
-            return False
-        address = ipaddress.ip_address(ip)
-        return any(address in network for network in self._relays)
-
     def _progress(self, fact: Progress) -> Iterator[Event]:
         known = self._connections.get(fact.flow.id)
         if known is None:
             return
-        conversation = self._conversations.get(fact.flow.id)
         if fact.closed:
-            del self._connections[fact.flow.id]
-            self._conversations.pop(fact.flow.id, None)
-            if conversation:
-                yield from self._turns(known, conversation.finish())
+            yield from self._turns(known, self._conversations.finish(fact.flow.id))
         known.app_up += fact.app_up
         known.app_down += fact.app_down
-        if known.match is None and not self._all:
-            known.waiting = _sum(known.waiting, fact)
-        else:
-            progress, known.waiting = _sum(known.waiting, fact), None
+        progress = _sum(known.waiting, fact)
+        if known.match or self._all:
+            known.waiting = None
             yield from self._introduce(fact.flow.client_ip, progress.start)
-            yield self._slice(known, progress, self._upload(conversation))
+            yield self._slice(known, progress)
             known.first = False
+        else:
+            known.waiting = progress
+        if fact.closed:
+            del self._connections[fact.flow.id]
+            self._conversations.forget(fact.flow.id)
 
-    def _slice(self, known: _Connection, fact: Progress, upload: int | None) -> Connection:
+    def _slice(self, known: _Connection, fact: Progress) -> Connection:
         opened, flow, flight, match = known.opened, fact.flow, known.flight, known.match
         who = self._identities.who(flow.client_ip, fact.start)
         role = "relay" if known.relay else match.role if match else ""
@@ -225,13 +215,13 @@ class Monitor:
             role=role,
             evidence=known.rung,
             confidence=known.confidence,
-            channel=_channel(match, client) if match else "",
+            channel=evidence.channel(match.service, match.role, client) if match else "",
             client_class=client,
             bytes_up=fact.bytes_up,
             bytes_down=fact.bytes_down,
             packets_up=fact.packets_up,
             packets_down=fact.packets_down,
-            upload_bytes=upload,
+            upload_bytes=self._conversations.upload(flow.id),
             server_country=known.place.country,
             server_asn=known.place.asn,
             server_as_org=known.place.organisation,
@@ -243,15 +233,8 @@ class Monitor:
     # Clear text
 
     def _clear(self, fact: Clear) -> Iterator[Event]:
-        known = self._connections.get(fact.flow.id)
-        if known is None:
-            return
-        conversation = self._conversations.setdefault(fact.flow.id, Conversation())
-        self._conversations.move_to_end(fact.flow.id)
-        if len(self._conversations) > CONVERSATIONS:
-            self._conversations.popitem(last=False)
-            self._dropped += 1
-        yield from self._turns(known, conversation.observe(fact))
+        if known := self._connections.get(fact.flow.id):
+            yield from self._turns(known, self._conversations.observe(fact))
 
     def _turns(self, known: _Connection, turns: Iterable[Turn]) -> Iterator[Event]:
         for turn in turns:
@@ -271,7 +254,7 @@ class Monitor:
             request.method,
             request.host,
             request.port or server_port,
-            request.target,
+            request.target if request.target.startswith("/") else request.path,
             dict(request.headers),
             dict(response.headers) if response else {},
             turn.received.data[:_SAMPLE],
@@ -280,7 +263,7 @@ class Monitor:
     def _exchange(self, known: _Connection, turn: Turn, call: Call, match: Match) -> Exchange:
         flow, usage = known.opened.flow, turn.usage
         who = self._identities.who(flow.client_ip, turn.start)
-        agent = turn.request.get("user-agent") or ""
+        client = self._catalogue.client_class("", turn.request.get("user-agent") or "")
         identity = f"{known.flow_id} {known.opened.time} {known.exchanges}".encode()
         return Exchange(
             id=hashlib.blake2b(identity, digest_size=16).hexdigest(),
@@ -293,7 +276,7 @@ class Monitor:
             groups=who.groups,
             **_service(match),
             server_name="" if is_address(turn.request.host) else turn.request.host,
-            channel=_channel(match, self._catalogue.client_class("", agent)),
+            channel=evidence.channel(match.service, match.role, client),
             operation=call.operation,
             model=call.model or usage.model,
             stream=usage.stream or call.stream or False,
@@ -303,20 +286,13 @@ class Monitor:
             bytes_down=turn.received.length,
             tokens_in=usage.tokens_in,
             tokens_out=usage.tokens_out,
-            ttfb_ms=_ms(turn.start, turn.answered),
-            duration_ms=_ms(turn.start, turn.end) if turn.response else None,
+            ttfb_ms=turn.ttfb_ms,
+            duration_ms=turn.duration_ms,
             status=turn.response.status if turn.response else None,
             tools=call.tools,
-            retry=_is_retry(turn),
+            retry=turn.retry,
             **_NOT_INSPECTED,
         )
-
-    def _upload(self, conversation: Conversation | None) -> int | None:
-        """Bytes of request bodies in clear since the last slice; None where that cannot be told."""
-        if conversation is None or conversation.passed_up >= self._limits.clear_bytes:
-            return None
-        upload, conversation.uploaded = conversation.uploaded, 0
-        return upload
 
     # Names and identities
 
@@ -334,19 +310,12 @@ class Monitor:
 
     def _ended(self, lookups: Iterable[Asked]) -> Iterator[Event]:
         for asked in lookups:
-            match = self._asked_for(asked)
+            match = asked.match(self._catalogue)
             if match and asked.answer:
                 self._learn(asked, asked.answer, match)
             if match or self._all:
                 yield from self._introduce(asked.client_ip, asked.time)
                 yield self._lookup(asked, match)
-
-    def _asked_for(self, asked: Asked) -> Match | None:
-        """The service of the question, or else of a name that its answer leads through."""
-        match = self._catalogue.match(asked.question)
-        for _, target in asked.answer.chain if asked.answer else ():
-            match = match or self._catalogue.match(target)
-        return match
 
     def _learn(self, asked: Asked, answer: DnsMessage, match: Match) -> None:
         for _, address, ttl in answer.hosts:
@@ -393,7 +362,7 @@ class Monitor:
     def _totals(self, fact: Totals) -> Iterator[Event]:
         yield from self._ended(self._lookups.expire(fact.end))
         counters = fact.counters
-        dropped, self._dropped = self._dropped, 0
+        dropped, self._conversations.dropped = self._conversations.dropped, 0
         yield SensorStats(
             time=fact.start,
             end_time=fact.end,
@@ -441,22 +410,3 @@ def _service(match: Match | None) -> dict[str, Any]:
     if match is None:
         return {"service": "", "vendor": "", "category": ""}
     return {"service": match.service, "vendor": match.vendor, "category": match.category}
-
-
-def _channel(match: Match, client: str) -> str:
-    """How the service is used, where that can be told: by the host, or by a browser on a web host."""
-    if match.service == "mcp-server":
-        return "mcp"
-    if match.role == "api":
-        return "api"
-    return "web" if match.role == "app" and client == "browser" else ""
-
-
-def _is_retry(turn: Turn) -> bool:
-    """The vendors' SDKs count their own retries."""
-    count = turn.request.get("x-stainless-retry-count") or "0"
-    return count.isdigit() and int(count[:9]) > 0
-
-
-def _ms(start: int, end: int) -> float | None:
-    return round((end - start) / 1e6, 3) if end else None

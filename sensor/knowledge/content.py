@@ -27,7 +27,10 @@ _OPERATIONS = tuple(
         (r"/embeddings?|/api/embed|:(?:e|batchE)mbedContents?", "embedding"),
         (r"/rerank", "rerank"),
         (r"/moderations", "moderation"),
-        (r"/images/(?:generations|edits|variations)|/sdapi/v1/(?:txt2img|img2img)|:predict", "image"),
+        (
+            r"/images/(?:generations|edits|variations)|/sdapi/v1/(?:txt2img|img2img)|^(?:/api)?/prompt",
+            "image",
+        ),
         (r"/audio/(?:transcriptions|translations|speech)|/inference|/asr", "audio"),
         (r"/v1/files|/upload/v1(?:beta)?/files|/uploads/[^/]+/parts", "upload"),
     )
@@ -44,8 +47,11 @@ def _member(names: tuple[str, ...], value: str) -> re.Pattern[bytes]:
 
 
 _TOKENS_IN, _TOKENS_OUT = (_member(names, r"(\d{1,12})") for names in (_IN, _OUT))
-_MODEL = _member(("model",), r'"([^"\\]{1,200})"')
-_STREAM = _member(("stream",), "(true|false)")
+_TEXT = r'"([^"\\]{1,200})"'
+_MODEL = _member(("model",), _TEXT)
+_TEXTS = {name: _member((name,), _TEXT) for name in ("jsonrpc", "method", "name", "model")}
+_TEXTS |= {"stream": _member(("stream",), "(true|false)")}
+_TEXTS |= {name: _member((name,), "(.)") for name in ("messages", "contents", "prompt")}
 _PATH_MODEL = re.compile(r"/(?:models|deployments|model)/([^/:?]{1,200}(?::\d+)?)[/:]")
 
 
@@ -114,46 +120,55 @@ def read_call(method: str, path: str, body: Kept) -> Call | None:
     if method not in ("POST", "PUT") or not body.length:
         return None
     data, path = body.data, path.partition("?")[0]
-    parsed = _object(data) if body.whole else {}
-    if "jsonrpc" in parsed:
-        return _rpc(parsed)
-    operation = next((op for ends, op in _OPERATIONS if ends.search(path)), "") or _shape(parsed)
+    parts = _objects(data) if body.whole else [_glimpse(data)]
+    if any("jsonrpc" in part for part in parts):
+        return _rpc(parts)
+    part = parts[0] if parts else {}
+    operation = next((op for ends, op in _OPERATIONS if ends.search(path)), "") or _shape(part)
     if not operation:
         return None
-    model, stream = parsed.get("model"), parsed.get("stream")
-    if not body.whole:
-        model, stream = _text(_MODEL, data), {"true": True, "false": False}.get(_text(_STREAM, data))
+    model, stream = part.get("model"), part.get("stream")
     if not isinstance(model, str) or not model:
-        model = _in_path[1] if (_in_path := _PATH_MODEL.search(path)) else ""
+        model = found[1] if (found := _PATH_MODEL.search(path)) else ""
     if not isinstance(stream, bool):
         stream = True if ":stream" in path or path.endswith("/generate_stream") else None
     return Call(operation, _clean(model), stream)
 
 
-def _shape(parsed: dict[str, Any]) -> str:
+def _shape(part: dict[str, Any]) -> str:
     """The operation of a body on a path nobody documented, by its members."""
-    if "messages" in parsed or "contents" in parsed:
+    if "messages" in part or "contents" in part:
         return "chat"
-    return "completion" if "prompt" in parsed else ""
+    return "completion" if "prompt" in part else ""
 
 
-def _rpc(parsed: dict[str, Any]) -> Call | None:
-    """A JSON-RPC request of MCP that moves content."""
-    method, params = parsed.get("method"), parsed.get("params")
-    operation = _MCP.get(method) if isinstance(method, str) else None
-    if operation is None:
-        return None
-    name = params.get("name") if isinstance(params, dict) and operation == "tool_call" else None
-    return Call(operation, tools=(_clean(name),) if isinstance(name, str) else ())
+def _rpc(parts: list[dict[str, Any]]) -> Call | None:
+    """The JSON-RPC requests of MCP that move content, as one use."""
+    operation, tools = "", []
+    for part in parts:
+        method, params = part.get("method"), part.get("params")
+        found = _MCP.get(method, "") if isinstance(method, str) else ""
+        operation = operation or found
+        if found == "tool_call" and isinstance(params, dict) and isinstance(name := params.get("name"), str):
+            tools.append(_clean(name))
+    return Call(operation, tools=tuple(tools)) if operation else None
 
 
-def _object(data: bytes) -> dict[str, Any]:
-    """A JSON object, or an empty one for anything else. Depth and digits are a stranger's choice."""
+def _objects(data: bytes) -> list[dict[str, Any]]:
+    """A JSON object, or those of a list (a JSON-RPC batch). Depth and digits are a stranger's choice."""
     try:
         value = json.loads(data)
     except (ValueError, RecursionError):
-        return {}
-    return value if isinstance(value, dict) else {}
+        return []
+    return [part for part in (value if isinstance(value, list) else [value]) if isinstance(part, dict)]
+
+
+def _glimpse(data: bytes) -> dict[str, Any]:
+    """The same members of an object of which not every byte is there."""
+    found: dict[str, Any] = {name: _text(pattern, data) for name, pattern in _TEXTS.items()}
+    found["stream"] = {"true": True, "false": False}.get(found["stream"])
+    found["params"] = {"name": found.pop("name")}
+    return {name: value for name, value in found.items() if value}
 
 
 def _clean(text: str) -> str:

@@ -60,6 +60,15 @@ def confidence(
     return round(value, 2)
 
 
+def channel(service: str, role: str, client_class: str) -> str:
+    """How a service is used, where that can be told: by the host, or by a browser on a web host."""
+    if service == "mcp-server":
+        return "mcp"
+    if role == "api":
+        return "api"
+    return "web" if role == "app" and client_class == "browser" else ""
+
+
 class Learnt:
     """Which services' names led a client to an address: one of many is a weaker word than the only one."""
 

@@ -1,14 +1,15 @@
-"""A clear-text HTTP connection as the turns it carries: each request with its response."""
+"""Clear-text HTTP connections as the turns they carry: each request with its response."""
 
 from __future__ import annotations
 
-from collections import deque
+from collections import OrderedDict, deque
 from dataclasses import dataclass, field
 
 from sensor.knowledge.content import Call, Kept, Usage, read_call, read_usage
-from sensor.packets.facts import Clear
+from sensor.packets.facts import Clear, Limits
 from sensor.wire.http import Body, End, Head, HttpEvent, HttpRequest, HttpResponse, HttpStream
 
+CONVERSATIONS = 1_024  # of each turn up to 64 KiB of the request and as much of the response
 OPEN = 64  # requests without a whole response; clients that pipeline at all send a handful
 _EVERYTHING = 1 << 62  # bodies pass through the stream; what is kept of them is `Kept`'s to bound
 
@@ -39,6 +40,22 @@ class Turn:
             return Usage()
         received = self.received.decoded(self.response.get("content-encoding") or "")
         return read_usage(self.response.get("content-type") or "", received)
+
+    @property
+    def ttfb_ms(self) -> float | None:
+        """From the request's first byte to the response's."""
+        return (self.answered - self.start) / 1e6 if self.response else None
+
+    @property
+    def duration_ms(self) -> float | None:
+        """From the request's first byte to the response's latest."""
+        return (self.end - self.start) / 1e6 if self.response else None
+
+    @property
+    def retry(self) -> bool:
+        """The vendors' SDKs count their own retries."""
+        count = (self.request.get("x-stainless-retry-count") or "0")[:4]
+        return count.isdigit() and int(count) > 0
 
 
 class Conversation:
@@ -115,3 +132,41 @@ class Conversation:
         for turn in left:
             turn.over = True
         return left
+
+
+class Conversations:
+    """Clear connections by flow. At most `limit` at once: the one quiet for longest is given up."""
+
+    def __init__(self, limit: int = CONVERSATIONS, clear_bytes: int = Limits().clear_bytes) -> None:
+        self._limit = limit
+        self._clear_bytes = clear_bytes
+        self._open: OrderedDict[int, Conversation] = OrderedDict()
+        self.dropped = 0  # given up, since the caller set it back
+
+    def observe(self, fact: Clear) -> list[Turn]:
+        """See `Conversation.observe`."""
+        conversation = self._open.setdefault(fact.flow.id, Conversation())
+        self._open.move_to_end(fact.flow.id)
+        if len(self._open) > self._limit:
+            self._open.popitem(last=False)
+            self.dropped += 1
+        return conversation.observe(fact)
+
+    def upload(self, flow: int) -> int | None:
+        """Bytes of request bodies since the last time; None where they cannot be told from the rest."""
+        conversation = self._open.get(flow)
+        if (
+            conversation is None or conversation.passed_up >= self._clear_bytes
+        ):  # the engine passes on no more
+            return None
+        upload, conversation.uploaded = conversation.uploaded, 0
+        return upload
+
+    def finish(self, flow: int) -> list[Turn]:
+        """The turns that were open when the connection ended."""
+        conversation = self._open.get(flow)
+        return conversation.finish() if conversation else []
+
+    def forget(self, flow: int) -> None:
+        """Nothing more will be asked about a connection."""
+        self._open.pop(flow, None)

@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections import OrderedDict
 from dataclasses import dataclass, replace
 
+from sensor.knowledge.catalogue import Catalogue, Match
 from sensor.packets.facts import Message
 from sensor.wire.dns import DnsMessage
 
@@ -26,6 +27,13 @@ class Asked:
     question: str
     qtype: str
     answer: DnsMessage | None
+
+    def match(self, catalogue: Catalogue) -> Match | None:
+        """The service of the question, or else of a name that its answer leads through."""
+        match = catalogue.match(self.question)
+        for _, target in self.answer.chain if self.answer else ():
+            match = match or catalogue.match(target)
+        return match
 
 
 class Lookups:

@@ -6,6 +6,7 @@ share. Files are opened at the first lookup; that a file is missing is said when
 
 from __future__ import annotations
 
+import ipaddress
 from collections.abc import Iterable
 from dataclasses import dataclass
 from functools import lru_cache
@@ -81,3 +82,16 @@ def _row(path: Path, reader: maxminddb.Reader, ip: str) -> dict[str, Any]:
 def _text(row: dict[str, Any], key: str) -> str:
     part = row.get(key)
     return str(part.get("iso_code", "")) if isinstance(part, dict) else ""
+
+
+class Networks:
+    """A set of addresses and networks (CIDR). Raises ValueError for what is neither."""
+
+    def __init__(self, texts: Iterable[str] = ()) -> None:
+        self._networks = [ipaddress.ip_network(text) for text in texts]
+
+    def __contains__(self, ip: str) -> bool:
+        if not self._networks:
+            return False
+        address = ipaddress.ip_address(ip)
+        return any(address in network for network in self._networks)
