@@ -1,0 +1,293 @@
+"""Settings: one typed table for every part of aiscope.
+
+Flags win over `AISCOPE_SECTION_KEY` environment variables, those over the file, the file over the defaults.
+The file is TOML: `--config`, else `AISCOPE_CONFIG`, else `./aiscope.toml`, else `/etc/aiscope/aiscope.toml`.
+What is not in the table is refused, with the file or variable and the key. `docs/settings.md` is made from
+this module.
+"""
+
+from __future__ import annotations
+
+import dataclasses
+import difflib
+import inspect
+import os
+import re
+import socket
+import tomllib
+from collections.abc import Iterator, Mapping
+from pathlib import Path
+from typing import Any, Literal
+
+from pydantic import BaseModel, ConfigDict, Field, ValidationError, field_validator
+from pydantic.fields import FieldInfo
+from pydantic_settings import (
+    BaseSettings,
+    EnvSettingsSource,
+    PydanticBaseSettingsSource,
+    SettingsConfigDict,
+)
+from pydantic_settings import (
+    SettingsError as SourceError,
+)
+
+from sensor.packets.facts import Limits
+
+PREFIX = "AISCOPE_"
+CONFIG = "AISCOPE_CONFIG"
+FILES = (Path("aiscope.toml"), Path("/etc/aiscope/aiscope.toml"))
+
+
+class SettingsError(ValueError):
+    """What is wrong with the settings, one `origin: key: reason` per line."""
+
+
+def user_data() -> Path:
+    """Where one user's aiscope keeps its data (XDG Base Directory Specification)."""
+    return Path(os.environ.get("XDG_DATA_HOME") or Path.home() / ".local" / "share") / "aiscope"
+
+
+class _Section(BaseModel):
+    model_config = ConfigDict(extra="forbid", frozen=True)
+
+
+class StoreSettings(_Section):
+    """Where rows are kept."""
+
+    url: str = Field(
+        default_factory=lambda: f"chdb://{user_data() / 'store'}",
+        examples=["chdb://~/.local/share/aiscope/store"],
+        description="`http(s)://user:password@host:port/` of a ClickHouse server or of `aiscope collect`, or "
+        "`chdb:///DIR`, opened in this process",
+    )
+
+
+class SensorSettings(_Section):
+    """Who reports, and whose names leave the sensor."""
+
+    name: str = Field(
+        default_factory=socket.gethostname,
+        min_length=1,
+        examples=["the host's name"],
+        description="the `sensor` column of what it ships",
+    )
+    names: Literal["plain", "sealed"] | None = Field(
+        default=None,
+        description="names of people and hosts as they are, or as tokens that only the key's holder can "
+        "read; left out: plain for `aiscope read`, sealed for what ships",
+    )
+    names_key: Path = Field(
+        default_factory=lambda: user_data() / "names.key",
+        examples=["~/.local/share/aiscope/names.key"],
+        description="the sealing key; made when it is missing",
+    )
+    relays: tuple[str, ...] = Field(
+        default=(),
+        description="addresses and networks of proxies and gateways whose onward leg is not counted again",
+    )
+
+
+class ReadSettings(_Section):
+    """`aiscope read`."""
+
+    engine: Literal["auto", "native", "portable"] = Field(
+        default="auto", description="which packet engine; auto is the native one where it is installed"
+    )
+
+
+class CatalogueSettings(_Section):
+    """The catalogue of services."""
+
+    home: Path = Field(
+        default_factory=lambda: user_data() / "catalogue",
+        examples=["~/.local/share/aiscope/catalogue"],
+        description="where updates are installed; without one the packaged catalogue is used",
+    )
+    overrides: Path | None = Field(
+        default=None, description="a folder of your own service files, over those of aiscope"
+    )
+    key: str = Field(default="", description="public key that updates must be signed with")
+
+
+class PlaceSettings(_Section):
+    """Where servers are: files in MaxMind DB format."""
+
+    country_db: Path | None = Field(default=None, description="country (or city) database: GeoLite2, DB-IP")
+    asn_db: Path | None = Field(default=None, description="network (AS) database")
+
+
+class InventorySettings(_Section):
+    """Who clients are."""
+
+    csv: Path | None = Field(default=None, description="columns `address,from,until,host,user,groups`")
+
+
+class RetentionSettings(_Section):
+    """Days that rows are kept after they came in; 0 keeps them for ever."""
+
+    events: int = Field(
+        default=180, ge=0, description="connections, lookups, exchanges, identities, findings, statistics"
+    )
+    rollups: int = Field(default=1095, ge=0, description="hourly and daily sums")
+    sealed: int = Field(default=30, ge=0, description="originals of prompts, where they are kept at all")
+    audit: int = Field(default=1095, ge=0, description="who did what in aiscope")
+
+
+class DashboardSettings(_Section):
+    """`aiscope dashboard`."""
+
+    listen: str = Field(default="127.0.0.1:8501", pattern=r":\d+$", description="address and port")
+
+
+class Settings(BaseSettings):
+    """All settings, a section each. Made by `load`."""
+
+    model_config = SettingsConfigDict(
+        env_prefix=PREFIX, env_nested_delimiter="_", env_nested_max_split=1, extra="forbid", frozen=True
+    )
+
+    store: StoreSettings = Field(default_factory=StoreSettings)
+    sensor: SensorSettings = Field(default_factory=SensorSettings)
+    read: ReadSettings = Field(default_factory=ReadSettings)
+    catalogue: CatalogueSettings = Field(default_factory=CatalogueSettings)
+    place: PlaceSettings = Field(default_factory=PlaceSettings)
+    inventory: InventorySettings = Field(default_factory=InventorySettings)
+    limits: Limits = Field(default_factory=Limits)
+    retention: RetentionSettings = Field(default_factory=RetentionSettings)
+    dashboard: DashboardSettings = Field(default_factory=DashboardSettings)
+
+    @field_validator("limits")
+    @classmethod
+    def _bounds(cls, limits: Limits) -> Limits:
+        if wrong := [name for name, value in dataclasses.asdict(limits).items() if value < 1]:
+            raise ValueError(f"{', '.join(wrong)}: not a positive number")
+        return limits
+
+    @classmethod
+    def settings_customise_sources(
+        cls,
+        settings_cls: type[BaseSettings],
+        init_settings: PydanticBaseSettingsSource,
+        env_settings: PydanticBaseSettingsSource,
+        dotenv_settings: PydanticBaseSettingsSource,
+        file_secret_settings: PydanticBaseSettingsSource,
+    ) -> tuple[PydanticBaseSettingsSource, ...]:
+        """`resolve` reads file and environment itself, to know what came from where."""
+        return (init_settings,)
+
+
+def load(config: Path | None = None, flags: Mapping[str, Any] | None = None) -> Settings:
+    """The effective settings. `flags` are `section.key` to value; None is a flag that was not given.
+
+    Raises SettingsError, and OSError when `config` cannot be read.
+    """
+    return resolve(config, flags)[0]
+
+
+def resolve(
+    config: Path | None = None, flags: Mapping[str, Any] | None = None
+) -> tuple[Settings, dict[str, str]]:
+    """The effective settings and where each `section.key` comes from; what is not there is a default."""
+    merged: dict[str, dict[str, Any]] = {}
+    origins: dict[str, str] = {}
+    for origin, layer in _layers(config, flags or {}):
+        for section, values in layer.items():
+            if not isinstance(values, dict):
+                raise SettingsError(f"{origin}: {section}: unknown setting outside a section")
+            merged.setdefault(section, {}).update(values)
+            origins.update({f"{section}.{key}": origin for key in values})
+    try:
+        return Settings(**merged), origins  # type: ignore[arg-type]  # unchecked input: that is what it is for
+    except ValidationError as error:
+        raise SettingsError("\n".join(_explained(error, origins))) from None
+
+
+def _layers(config: Path | None, flags: Mapping[str, Any]) -> Iterator[tuple[str, dict[str, Any]]]:
+    """Sections by origin, weakest first."""
+    named = config or (Path(os.environ[CONFIG]) if os.environ.get(CONFIG) else None)
+    path = named or next((file for file in FILES if file.is_file()), None)
+    if path:
+        try:
+            yield str(path), tomllib.loads(path.read_text("utf-8"))
+        except ValueError as error:
+            raise SettingsError(f"{path}: {error}") from None
+    yield "environment", _environment()
+    given: dict[str, Any] = {}
+    for name, value in flags.items():
+        if value is not None:
+            section, key = name.split(".")
+            given.setdefault(section, {})[key] = value
+    yield "flag", given
+
+
+def _environment() -> dict[str, Any]:
+    sections = tuple(f"{PREFIX}{section.upper()}_" for section in Settings.model_fields)
+    for name in os.environ:
+        if name.startswith(PREFIX) and name != CONFIG and not name.startswith(sections):
+            raise SettingsError(f"environment: {name}: unknown setting")
+    try:
+        return EnvSettingsSource(Settings)()
+    except SourceError as error:
+        raise SettingsError(f"environment: {error}") from None
+
+
+def _explained(error: ValidationError, origins: Mapping[str, str]) -> Iterator[str]:
+    known = [key for key, *_ in table()]
+    for item in error.errors():
+        key = ".".join(map(str, item["loc"][:2]))
+        origin = next(
+            (o for name, o in origins.items() if name == key or name.startswith(f"{key}.")), "default"
+        )
+        where = f"{PREFIX}{key.replace('.', '_').upper()}" if origin == "environment" else key
+        if item["type"] in {"extra_forbidden", "unexpected_keyword_argument"}:
+            close = difflib.get_close_matches(key, known, 1)
+            yield f"{origin}: {where}: unknown setting" + (f", did you mean {close[0]}?" if close else "")
+        else:
+            yield f"{origin}: {where}: {item['msg']}"
+
+
+def table() -> Iterator[tuple[str, str, str]]:
+    """Every setting: `section.key`, its default and what it means."""
+    reasons = dict(re.findall(r"^ +(\w+): int = \S+(?:  # (.*))?$", inspect.getsource(Limits), re.MULTILINE))
+    for section, field in Settings.model_fields.items():
+        if field.annotation is Limits:
+            for limit in dataclasses.fields(Limits):
+                yield f"{section}.{limit.name}", f"{limit.default:,}", reasons[limit.name]
+            continue
+        for key, entry in field.annotation.model_fields.items():  # type: ignore[union-attr]
+            yield f"{section}.{key}", _shown_default(entry), entry.description or ""
+
+
+def _shown_default(entry: FieldInfo) -> str:
+    """Defaults that depend on the machine are described, so that the page is the same everywhere."""
+    if entry.default_factory:
+        return str((entry.examples or [""])[0])
+    return "" if entry.default in (None, (), "") else str(entry.default)
+
+
+def markdown() -> str:
+    """`docs/settings.md`."""
+    lines = [_PAGE.strip(), ""]
+    before = ""
+    for name, default, meaning in table():
+        section, key = name.split(".")
+        if section != before:
+            about = (Settings.model_fields[section].annotation.__doc__ or "").partition("\n")[0]
+            lines += ["", f"## [{section}]", "", about, "", "| key | default | meaning |", "|---|---|---|"]
+        lines.append(
+            f"| `{key}` | {f'`{default}`' if default else ''} | {meaning.replace('|', chr(92) + '|')} |"
+        )
+        before = section
+    return "\n".join(lines) + "\n"
+
+
+_PAGE = """
+# Settings
+
+One table for every part of aiscope. A flag wins over an environment variable, that over the file, the file over
+the default. The file is TOML: `--config FILE`, else `AISCOPE_CONFIG`, else `./aiscope.toml`, else
+`/etc/aiscope/aiscope.toml`. `AISCOPE_STORE_URL` is `url` in section `[store]`; lists are JSON in variables. What
+is not in this table is refused. `aiscope settings` prints what is in effect and where it comes from.
+
+This page is made from `sensor/config.py`.
+"""
