@@ -85,7 +85,12 @@ def _best(error: ValidationError) -> list[dict[str, Any]]:
     for item in error.errors(include_url=False, include_input=False):
         path = tuple(part for part in item["loc"] if not (isinstance(part, str) and _is_type(part)))
         found.setdefault(path, {**item, "loc": path})
-    return list(found.values())
+    # What is wrong inside of a value makes the value wrong as well; that is said once.
+    return [
+        item
+        for path, item in found.items()
+        if not any(path == other[: len(path)] != other for other in found)
+    ]
 
 
 def _is_type(part: str) -> bool:

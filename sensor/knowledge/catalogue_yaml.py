@@ -106,8 +106,9 @@ def _empty(event: yaml.NodeEvent) -> dict[str, Any] | list[Any]:
 
 
 def _scalar(event: yaml.ScalarEvent) -> str | bool | None:
-    if event.style is None and event.value in ("", "~", "null"):
+    plain = event.implicit[0]  # without quotes
+    if plain and event.value in ("", "~", "null"):
         return None
-    if event.style is None and event.value in ("true", "false"):
+    if plain and event.value in ("true", "false"):
         return bool(event.value == "true")
     return str(event.value)
