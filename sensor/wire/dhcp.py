@@ -40,7 +40,7 @@ def parse_dhcp(payload: bytes) -> DhcpMessage:
     )  # fmt: skip
     cursor.take(4)  # secs, flags
     client, yours, _next, _relay = (cursor.take(4) for _ in range(4))
-    mac = cursor.take(16)[:6] if hardware == _ETHERNET and size == 6 else b""
+    address = cursor.take(16)
     cursor.take(192)  # sname, file
     if operation not in (1, 2) or cursor.take(4) != MAGIC:
         raise Malformed("not DHCP")
@@ -50,7 +50,7 @@ def parse_dhcp(payload: bytes) -> DhcpMessage:
         type=int.from_bytes(options.get(TYPE, b"")[:1], "big"),
         is_reply=operation == 2,
         transaction=transaction,
-        client_mac=mac.hex(":"),
+        client_mac=address[:6].hex(":") if hardware == _ETHERNET and size == 6 else "",
         client_ip=_address(client),
         your_ip=_address(yours),
         requested_ip=_address(options.get(REQUESTED, b"")),
@@ -85,6 +85,6 @@ def _fqdn(option: bytes) -> str:
         return clean_name(option[3:].rstrip(b"\0"))
     # A partial name has no root label at its end.
     try:
-        return read_name(Cursor(option + b"\0", 3))
+        return read_name(Cursor(option[3:] + b"\0"))
     except Malformed:
         return ""
