@@ -58,24 +58,24 @@ _PATH_MODEL = re.compile(r"/(?:models|deployments|model)/([^/:?]{1,200}(?::\d+)?
 class Kept:
     """The beginning and the end of a body, and its length."""
 
-    __slots__ = ("_head", "_tail", "length")
+    __slots__ = ("_head", "_tail", "length", "whole")
 
     def __init__(self) -> None:
-        self._head, self._tail, self.length = bytearray(), bytearray(), 0
+        self._head, self._tail = bytearray(), bytearray()
+        self.length = 0
+        self.whole = True  # nothing was left out
 
     def add(self, data: bytes, size: int) -> None:
         """The next `size` bytes, of which `data` were seen."""
         self.length += size
+        if size > len(data):
+            data, self.whole = data + b"\0", False
         room = KEPT - len(self._head)
         self._head += data[:room]
-        self._tail += data[max(room, len(data) - KEPT) :]
+        self._tail += data[room:]
         if len(self._tail) > 2 * KEPT:
             del self._tail[:-KEPT]
-
-    @property
-    def whole(self) -> bool:
-        """Whether nothing was left out."""
-        return self.length == len(self._head) + len(self._tail)
+            self.whole = False
 
     @property
     def data(self) -> bytes:

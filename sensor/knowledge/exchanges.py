@@ -90,7 +90,7 @@ class Conversation:
                 self._body(event, time)
             else:
                 changed += self._end(event)
-        return changed
+        return list(dict.fromkeys(changed))  # a short response begins and ends at once
 
     def _ask(self, turn: Turn) -> list[Turn]:
         # Behind missing bytes the next answer need not be the oldest request's.

@@ -10,6 +10,8 @@ import base64
 import binascii
 import os
 import stat
+import tempfile
+from contextlib import suppress
 from functools import lru_cache
 from pathlib import Path
 
@@ -72,17 +74,13 @@ def load(path: Path, *, create: bool = False) -> Sealer:
 
 def _create(path: Path) -> None:
     """Write beside and link: another process sees a whole key or none, and the first one stands."""
-    path.parent.mkdir(mode=0o700, parents=True, exist_ok=True)
-    draft = path.with_name(f".{path.name}.{os.getpid()}")
     try:
-        with os.fdopen(os.open(draft, os.O_WRONLY | os.O_CREAT | os.O_EXCL, 0o600), "w") as file:
-            file.write(AESSIV.generate_key(512).hex() + "\n")
-            file.flush()
-            os.fsync(file.fileno())
-        path.hardlink_to(draft)
-    except FileExistsError:
-        return
+        path.parent.mkdir(mode=0o700, parents=True, exist_ok=True)
+        with tempfile.NamedTemporaryFile("w", dir=path.parent, prefix=f".{path.name}.") as draft:  # mode 0600
+            draft.write(AESSIV.generate_key(512).hex() + "\n")
+            draft.flush()
+            os.fsync(draft.fileno())
+            with suppress(FileExistsError):
+                path.hardlink_to(draft.name)
     except OSError as error:
         raise SealError(f"{path}: sealing key cannot be made: {error}") from None
-    finally:
-        draft.unlink(missing_ok=True)

@@ -1,0 +1,89 @@
+import pytest
+
+from sensor.knowledge.evidence import NAMES, Learnt, channel, confidence, rung
+
+
+@pytest.mark.parametrize(
+    ("name_source", "up", "down", "content", "expected"),
+    [
+        ("sni", 0, 0, False, "sni"),
+        ("sni", 10, 0, False, "sni"),
+        ("sni", 0, 10, False, "sni"),
+        ("sni", 10, 10, False, "flow"),
+        ("quic_sni", 10, 10, False, "flow"),
+        ("connect", 10, 10, False, "flow"),
+        ("socks", 0, 0, False, "sni"),
+        ("http_host", 10, 10, False, "flow"),
+        ("http_host", 10, 10, True, "decrypted"),
+        ("dns", 10_000, 10_000, False, "ip"),
+        ("ip", 10_000, 10_000, False, "ip"),
+        ("none", 10_000, 10_000, False, "ip"),
+        ("ip", 0, 0, True, "decrypted"),
+    ],
+)
+def test_rung(name_source: str, up: int, down: int, content: bool, expected: str) -> None:
+    assert rung(name_source, up, down, content) == expected
+
+
+def test_more_evidence_is_more_confidence() -> None:
+    values = [
+        confidence("ip", "dns", "app"),
+        confidence("sni", "sni", "app"),
+        confidence("flow", "sni", "app"),
+        confidence("decrypted", "sni", "app"),
+    ]
+    assert values == sorted(values)
+    assert len(set(values)) == 4
+    assert all(0 < value < 1 for value in values)
+
+
+def test_what_weakens_it() -> None:
+    plain = confidence("flow", "sni", "app")
+    for role in ("cdn", "auth", "telemetry"):
+        assert confidence("flow", "sni", role) == pytest.approx(plain / 2, abs=0.01)
+    assert confidence("flow", "sni", "app", front=True) < plain
+    assert confidence("flow", "sni", "app", partial=True) < plain
+    assert confidence("ip", "dns", "app", candidates=3) == pytest.approx(confidence("ip", "dns", "app") / 3)
+    assert confidence("flow", "sni", "app", candidates=3) == plain  # the name is there to be read
+    assert confidence("ip", "ip", "") < confidence("ip", "dns", "app")
+    assert confidence("ip", "dns", "app", front=True) == confidence("ip", "dns", "app")
+
+
+@pytest.mark.parametrize(
+    ("service", "role", "client", "expected"),
+    [
+        ("mcp-server", "api", "", "mcp"),
+        ("openai-api", "api", "browser", "api"),
+        ("chatgpt", "app", "browser", "web"),
+        ("chatgpt", "app", "", ""),
+        ("chatgpt", "cdn", "browser", ""),
+    ],
+)
+def test_channel(service: str, role: str, client: str, expected: str) -> None:
+    assert channel(service, role, client) == expected
+
+
+def test_candidates_are_by_client_address_and_time() -> None:
+    learnt = Learnt()
+    assert learnt.candidates("10.0.0.1", "192.0.2.1", 0) == 1
+    learnt.learn("10.0.0.1", "192.0.2.1", "claude", 10)
+    learnt.learn("10.0.0.1", "192.0.2.1", "chatgpt", 20)
+    learnt.learn("10.0.0.1", "192.0.2.1", "chatgpt", 30)
+    learnt.learn("10.0.0.2", "192.0.2.1", "gemini", 30)
+    assert [learnt.candidates("10.0.0.1", "192.0.2.1", time) for time in (0, 10, 11, 30, 31)] == [
+        2,
+        2,
+        1,
+        1,
+        1,
+    ]
+
+
+def test_memory_is_bounded() -> None:
+    learnt = Learnt(limit=2)
+    for number in range(100):
+        learnt.learn("10.0.0.1", "192.0.2.1", f"service-{number}", 1)
+    assert learnt.candidates("10.0.0.1", "192.0.2.1", 0) == NAMES
+    for number in range(2, 4):
+        learnt.learn("10.0.0.1", f"192.0.2.{number}", "claude", 1)
+    assert learnt.candidates("10.0.0.1", "192.0.2.1", 0) == 1
