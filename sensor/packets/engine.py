@@ -1,0 +1,115 @@
+"""Which engine reads the frames. The choice is said, and nothing falls back in silence."""
+
+from __future__ import annotations
+
+import importlib
+from collections.abc import Callable, Iterator, Sequence
+from pathlib import Path
+from types import ModuleType
+from typing import Protocol, runtime_checkable
+
+from sensor.packets.capture import Capture, Damaged
+from sensor.packets.facts import Fact, Frame, Limits, Watch
+from sensor.packets.portable.engine import PortableEngine
+
+ENGINES = ("auto", "native", "portable")
+
+
+class Engine(Protocol):
+    """`docs/engine.md`. An instance serves one source of frames, once."""
+
+    def __init__(self, watch: Watch, limits: Limits) -> None: ...
+
+    def feed(self, frames: Sequence[Frame]) -> list[Fact]: ...
+
+    def finish(self) -> list[Fact]: ...
+
+
+class Batches(Protocol):
+    """Lists of facts, and how much of the file they took."""
+
+    position: int
+
+    def __iter__(self) -> Iterator[list[Fact]]: ...
+
+
+@runtime_checkable
+class FileEngine(Engine, Protocol):
+    """An engine that reads files without Python seeing the frames. `finish` is still for the caller."""
+
+    def read(self, path: Path) -> Batches: ...
+
+
+def native() -> ModuleType:
+    """The Rust engine's module. Raises ImportError, with the reason, where it is not installed."""
+    return importlib.import_module("sensor._core")
+
+
+def select(engine: str = "auto") -> tuple[str, str]:
+    """(name, why) of the engine to be used. Raises ImportError when `native` is asked for and absent."""
+    if engine not in ENGINES:
+        raise ValueError(f"engine {engine!r}: one of {', '.join(ENGINES)}")
+    if engine == "portable":
+        return "portable", "asked for"
+    try:
+        native()
+    except ImportError as error:
+        if engine == "native":
+            raise
+        return "portable", f"the native engine is not installed: {error}"
+    return "native", "asked for" if engine == "native" else "installed"
+
+
+def create(engine: str, watch: Watch, limits: Limits) -> Engine:
+    """An engine by the name that `select` returned."""
+    if engine == "native":
+        made: Engine = native().Engine(watch, limits)
+        return made
+    return PortableEngine(watch, limits)
+
+
+def facts(
+    source: str | Path,
+    watch: Watch,
+    limits: Limits,
+    engine: str = "auto",
+    progress: Callable[[int, int], None] | None = None,
+) -> Iterator[list[Fact]]:
+    """The facts of a capture file ("-": standard input), in batches, by the engine that `select` names.
+
+    `progress` is told bytes of the file read so far and its size (0: not known). Raises `capture.NotACapture`, and
+    `capture.Damaged` when all that could be read has been reported, flows closed.
+    """
+    name, _ = select(engine)
+    reader = create(name, watch, limits)
+    broken: Damaged | None = None
+    try:
+        if isinstance(reader, FileEngine) and str(source) != "-":
+            yield from _read(reader, Path(source), progress)
+        else:
+            yield from _feed(reader, source, progress)
+    except Damaged as damaged:
+        broken = damaged
+    yield reader.finish()
+    if broken is not None:
+        raise broken
+
+
+def _feed(
+    reader: Engine, source: str | Path, progress: Callable[[int, int], None] | None
+) -> Iterator[list[Fact]]:
+    with Capture(source) as capture:
+        for batch in capture:
+            yield reader.feed(batch)
+            if progress is not None:
+                progress(capture.position, capture.size)
+
+
+def _read(
+    reader: FileEngine, path: Path, progress: Callable[[int, int], None] | None
+) -> Iterator[list[Fact]]:
+    size, batches = path.stat().st_size, reader.read(path)
+    for batch in batches:
+        yield batch
+        if progress is not None:
+            progress(batches.position, size)
