@@ -32,6 +32,7 @@ from sensor.knowledge.catalogue_match import (
     Requests,
     Seen,
     ServerRule,
+    is_common,
     path_prefix,
     path_regex,
 )
@@ -120,7 +121,11 @@ class Catalogue:
         return score(entry.service, entry.vendor, self.rubric)
 
     def watch(self) -> Watch:
-        """What an engine is to report, without what it means."""
+        """What an engine is to report, without what it means.
+
+        Paths that any web server may have are left out: they only decide about flows that are watched for
+        another reason.
+        """
         hosts = [pattern for pattern, _ in self._hosts()]
         paths = {path_prefix(rule.path) for _, rule in self._shared()}
         ports: set[int] = set()
@@ -133,7 +138,7 @@ class Catalogue:
             names=frozenset(host.removeprefix("=") for host in hosts if "*" not in host),
             patterns=frozenset(host for host in hosts if "*" in host),
             networks=tuple(cidr for cidr, _ in self._addresses()),
-            paths=frozenset(path for path in paths if len(path) > 1),
+            paths=frozenset(path for path in paths if not is_common(path)),
             ports=frozenset(ports),
             fronts=self.resolvers.front_names,
             resolvers=self.resolvers.names,

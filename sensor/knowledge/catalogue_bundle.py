@@ -37,9 +37,11 @@ from sensor.knowledge.catalogue_yaml import MAX_BYTES
 MAGIC = b"aiscope catalogue 1\n"
 MAX_BUNDLE = 16 * 1_048_576  # 600 services are about 0.2 MB
 MAX_UNPACKED = 64 * 1_048_576
+MAX_WINDOW = 16 * 1_048_576  # zstd's memory; level 19 needs half of it
 TIMEOUT = 30.0  # seconds without a byte
 SIDE = ("version", "resolvers.yaml", "clients.yaml", "rubric.yaml", "rejected.tsv")
 _NAME = re.compile(r"services/[a-z0-9]+(?:-[a-z0-9]+)*\.yaml\Z")
+_SURROGATE = re.compile("[\ud800-\udfff]")  # JSON can write one, UTF-8 cannot
 
 
 class BundleError(ValueError):
@@ -105,10 +107,10 @@ def unpack(data: bytes, key: Ed25519PublicKey) -> dict[str, str]:
 
 def _inflate(payload: bytes) -> bytes:
     try:
-        with zstandard.ZstdDecompressor(max_window_size=MAX_UNPACKED).stream_reader(payload) as reader:
+        with zstandard.ZstdDecompressor(max_window_size=MAX_WINDOW).stream_reader(payload) as reader:
             text = reader.read(MAX_UNPACKED + 1)
     except zstandard.ZstdError:
-        raise BundleError("the content is not zstd") from None
+        raise BundleError("the content is not zstd, or needs too much memory") from None
     if len(text) > MAX_UNPACKED:
         raise BundleError(f"the content is larger than {MAX_UNPACKED} bytes")
     return bytes(text)
@@ -124,7 +126,7 @@ def _files(text: bytes) -> dict[str, str]:
     for name, body in found.items():
         if name not in SIDE and not _NAME.match(name):
             raise BundleError(f"a file name that is not allowed: {ascii(name)[:100]}")
-        if not isinstance(body, str) or len(body) > MAX_BYTES:
+        if not isinstance(body, str) or len(body) > MAX_BYTES or _SURROGATE.search(body):
             raise BundleError(f"{name}: not text, or too long")
     return found
 
@@ -150,13 +152,22 @@ def newest(home: Path) -> Path:
 def install(data: bytes, key: Ed25519PublicKey, home: Path) -> str:
     """Put a bundle in use under `home`; the catalogue's id. Raises `BundleError` and changes nothing."""
     files = unpack(data, key)
+    try:
+        return _install(files, home)
+    except OSError as error:
+        raise BundleError(f"cannot be installed: {error}") from None
+
+
+def _install(files: dict[str, str], home: Path) -> str:
     home.mkdir(parents=True, exist_ok=True)
     with _locked(home), tempfile.TemporaryDirectory(dir=home, prefix=".new-") as scratch:
         folder = Path(scratch) / "catalogue"
         _write(folder, files)
         name = _accept(folder, version(newest(home)))
         target = home / name
-        if target.is_symlink() or target.exists():  # left by an update that was cut short
+        if target.is_symlink():
+            target.unlink()
+        elif target.exists():  # left by an update that was cut short
             shutil.rmtree(target)
         folder.rename(target)
         _switch(home, Path(scratch), name)

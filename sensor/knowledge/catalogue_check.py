@@ -2,17 +2,15 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from pathlib import Path
 
 from sensor.knowledge.catalogue import Catalogue, Match
 from sensor.knowledge.catalogue_load import CatalogueError, Problem, Source, files, read_vendors
-from sensor.knowledge.catalogue_match import literal
-from sensor.knowledge.catalogue_model import CATEGORIES, AddressCase, Case, RequestCase
+from sensor.knowledge.catalogue_match import is_common, path_prefix
+from sensor.knowledge.catalogue_model import CATEGORIES, AddressCase, Case, RequestCase, Server
 from sensor.knowledge.catalogue_score import Rubric
 from sensor.knowledge.catalogue_side import Clients, Resolvers, read_side
-
-SHORT = 4  # characters of a path that may stand alone on any host and port
 
 
 def check_folder(folder: Path) -> list[Problem]:
@@ -37,6 +35,7 @@ def check(services: Path, whole: bool = True) -> list[Problem]:
     for source in sources:
         problems += _cases(catalogue, source)
         problems += _rules(catalogue, source)
+    problems += _alike(sources)
     if whole and not problems:
         problems += _dead_categories(catalogue, services)
     return sorted(problems)
@@ -85,12 +84,39 @@ def _rules(catalogue: Catalogue, source: Source) -> Iterator[Problem]:
                     line = source.line("services", number, "hosts", role, i)
                     yield Problem(source.file, line, f"services[{number}].hosts.{role}[{i}]", reason)
         for i, server in enumerate(service.servers):
-            short = [path for path in server.paths if literal(path.partition("/")[2]) < SHORT - 1]
-            loose = not server.ports and not server.markers
-            if loose and short:
+            if reason := _loose(server):
                 line = source.line("services", number, "servers", i)
-                text = f"path {short[0]!r} alone says nothing: add ports or a marker"
-                yield Problem(source.file, line, f"services[{number}].servers[{i}]", text)
+                yield Problem(source.file, line, f"services[{number}].servers[{i}]", reason)
+
+
+def _loose(server: Server) -> str:
+    """Why an entry would be any web server's: one common word for a path, without a port or a marker."""
+    if server.ports or server.markers:
+        return ""
+    common = [path for path in server.paths if is_common(path_prefix(path))]
+    return f"path {common[0]!r} alone says nothing: add ports or a marker" if common else ""
+
+
+def _alike(sources: Sequence[Source]) -> Iterator[Problem]:
+    """Entries of two services that the same request meets, with nothing that says which it is."""
+    first: dict[tuple[object, ...], str] = {}
+    for source in sources:
+        for number, service in enumerate(source.vendor.services):
+            for i, server in enumerate(service.servers):
+                for what in _meets(server):
+                    owner = first.setdefault(what, service.id)
+                    if owner != service.id:
+                        line = source.line("services", number, "servers", i)
+                        text = f"nothing tells it from {owner}: {server.text}"
+                        yield Problem(source.file, line, f"services[{number}].servers[{i}]", text)
+                        break
+
+
+def _meets(server: Server) -> Iterator[tuple[object, ...]]:
+    markers = (tuple(server.request_headers.items()), tuple(server.response_headers.items()), server.body)
+    for port in server.ports or (None,):
+        for path in server.paths or ("",):
+            yield port, path, *markers
 
 
 def _shadowed(catalogue: Catalogue, service: str, role: str, host: str) -> str:

@@ -15,6 +15,19 @@ from sensor.knowledge.catalogue_model import Server, ascii_name
 
 MAX_NAME = 255  # RFC 1035 2.3.4
 
+# Paths that all kinds of web applications have.
+# fmt: off
+_COMMON = frozenset(
+    {
+        "", "api", "app", "chat", "complete", "completion", "completions", "config", "docs", "embed",
+        "embeddings", "generate", "health", "healthz", "infer", "info", "invoke", "invocations", "live",
+        "messages", "metrics", "model", "models", "ping", "predict", "predictions", "prompt", "query",
+        "queue", "ready", "rerank", "responses", "run", "search", "sse", "status", "stream", "tags",
+        "upload", "v1", "v2", "v3", "version", "view", "ws",
+    }
+)
+# fmt: on
+
 
 @dataclass(frozen=True, slots=True)
 class Match:
@@ -197,6 +210,11 @@ def path_regex(path: str) -> re.Pattern[str]:
 def path_prefix(path: str) -> str:
     """The literal beginning of a path rule, without its method."""
     return path[path.index("/") :].partition("*")[0]
+
+
+def is_common(prefix: str) -> bool:
+    """Whether a path is one that any web server may have."""
+    return prefix.strip("/") in _COMMON
 
 
 class Requests:

@@ -54,7 +54,7 @@ USE = frozenset({"app", "api", "upload", "realtime"})  # what counts as use; the
 
 _LABEL = re.compile(r"[a-z0-9_](?:[a-z0-9_-]*[a-z0-9_])?\Z")
 _GLOB = re.compile(r"[a-z0-9_*-]+\Z")
-_PATH = re.compile(r"=?(?:(?:GET|POST|PUT|PATCH|DELETE|HEAD|OPTIONS) )?/[\x21-\x7e]*\Z")
+_PATH = re.compile(r"=?(?:(?:GET|POST|PUT|PATCH|DELETE|HEAD|OPTIONS) )?/[\x21-\x2b\x2d-\x7e]*\Z")
 
 
 def ascii_name(name: str) -> str:
@@ -95,7 +95,7 @@ def _network(text: str) -> str:
 
 def _path(text: str) -> str:
     if not _PATH.match(text):
-        raise ValueError("a path is `/...`, `=/...` or `METHOD /...`, in ASCII without spaces")
+        raise ValueError("a path is `/...`, `=/...` or `METHOD /...`, in ASCII without spaces and commas")
     return text
 
 

@@ -1,4 +1,4 @@
-"""The catalogue as a whole: what is asked of it, in which order rules decide, and what engines are told to watch."""
+"""The catalogue as a whole: what is asked of it, in which order rules decide, what engines are to watch."""
 
 from __future__ import annotations
 
@@ -38,7 +38,10 @@ LOCAL = vendor(
     {"id": "ollama", "servers": [{"ports": [11434], "paths": ["/v1/"]}, {"paths": ["GET /api/tags"]}]},
     {
         "id": "vllm",
-        "servers": [{"paths": ["/v1/"], "response_headers": {"server": "vLLM"}}, {"paths": ["=/"], "body": "vLLM"}],
+        "servers": [
+            {"paths": ["/v1/"], "response_headers": {"server": "vLLM"}},
+            {"paths": ["=/"], "body": "vLLM"},
+        ],
     },
     {"id": "sglang", "servers": [{"ports": [8000, 30000], "paths": ["/server_info"]}]},
 )
@@ -93,13 +96,17 @@ REQUESTS: list[tuple[str, str, int, str, dict[str, Any], str | None]] = [
 
 
 @pytest.mark.parametrize(("method", "host", "port", "path", "more", "wanted"), REQUESTS)
-def test_requests(method: str, host: str, port: int, path: str, more: dict[str, Any], wanted: str | None) -> None:
+def test_requests(
+    method: str, host: str, port: int, path: str, more: dict[str, Any], wanted: str | None
+) -> None:
     found = SMALL.match_request(method, host, port, path, **more)
     assert (found.service if found else None) == wanted
 
 
 @given(st.text(), st.text(), st.integers(), st.text(), st.dictionaries(st.text(), st.text()), st.binary())
-def test_any_request(method: str, host: str, port: int, path: str, headers: dict[str, str], body: bytes) -> None:
+def test_any_request(
+    method: str, host: str, port: int, path: str, headers: dict[str, str], body: bytes
+) -> None:
     SMALL.match_request(method, host, port, path, headers, headers, body)
     SMALL.match_address(host)
 
@@ -117,7 +124,12 @@ def test_what_engines_watch() -> None:
     resolvers = Resolvers.model_validate(
         {
             "resolvers": [
-                {"provider": "P", "names": ["dns.example"], "addresses": ["2001:DB8::0"], "source": "https://e.org"}
+                {
+                    "provider": "P",
+                    "names": ["dns.example"],
+                    "addresses": ["2001:DB8::0"],
+                    "source": "https://e.org",
+                }
             ],
             "fronts": [{"name": "front.example", "means": "x", "source": "https://e.org"}],
         }
@@ -127,7 +139,7 @@ def test_what_engines_watch() -> None:
     assert watch.patterns == {"*.ai.acme.example"}
     assert watch.networks == ("192.0.2.0/24", "2001:db8::/32")
     assert watch.ports == {11434}
-    assert watch.paths == {"/v1/chat/completions", "/v1/", "/api/tags", "/server_info", "/acme/", "/acme/v1/"}
+    assert watch.paths == {"/v1/chat/completions", "/api/tags", "/server_info", "/acme/", "/acme/v1/"}
     assert (watch.fronts, watch.resolvers) == ({"front.example"}, {"dns.example"})
     assert watch.resolver_ips == {"2001:db8::"}
     assert not watch.all
@@ -149,7 +161,9 @@ def test_overrides_add_replace_and_win() -> None:
 
 
 def test_a_replaced_service_wins_over_equal_patterns_too() -> None:
-    first = vendor("one", {"id": "a", "hosts": {"app": ["a.example"]}}, {"id": "b", "hosts": {"app": ["b.example"]}})
+    first = vendor(
+        "one", {"id": "a", "hosts": {"app": ["a.example"]}}, {"id": "b", "hosts": {"app": ["b.example"]}}
+    )
     mine = vendor("mine", {"id": "a", "hosts": {"app": ["b.example"]}})
     assert Catalogue([first], overrides=[mine]).match("b.example").service == "a"  # type: ignore[union-attr]
 

@@ -1,4 +1,4 @@
-"""Loading: each kind of mistake is one clear error with file, line and key, and a cache is only believed when ours."""
+"""Loading: each kind of mistake is one clear error with file, line and key; a cache is only believed when ours."""
 
 from __future__ import annotations
 
@@ -52,37 +52,97 @@ def test_a_good_folder(folder: Path) -> None:
         ("name: Acme\n", "", "acme.yaml: name: field required"),
         ("name: Acme\n", "name: Acme\nnmae: x\n", "acme.yaml:3: nmae: extra inputs are not permitted"),
         ("vendor: acme", "vendor: Acme Inc", "acme.yaml:1: vendor: string should match pattern"),
-        ("vendor: acme", "vendor: acme-inc", "acme.yaml:1: vendor: vendor is 'acme-inc', the file's name says 'acme'"),
+        (
+            "vendor: acme",
+            "vendor: acme-inc",
+            "acme.yaml:1: vendor: vendor is 'acme-inc', the file's name says 'acme'",
+        ),
         ("country: NO", "country: Norway", "acme.yaml:3: country: string should match pattern"),
         ("id: acme-chat", "id: Acme_Chat", "acme.yaml:5: services[0].id: string should match pattern"),
         ("category: chat", "category: chatt", "acme.yaml:7: services[0].category: input should be 'chat', "),
         ("{app: [", "{ap: [", "acme.yaml:8: services[0].hosts.ap.[key]: input should be 'app', "),
-        ("[acme.example]}", "[com]}", "acme.yaml:8: services[0].hosts.app[0]: a host pattern has at least two labels"),
+        (
+            "[acme.example]}",
+            "[com]}",
+            "acme.yaml:8: services[0].hosts.app[0]: a host pattern has at least two labels",
+        ),
         ("[acme.example]}", "['a b.example']}", "acme.yaml:8: services[0].hosts.app[0]: 'a b' is no label"),
-        ("[acme.example]}", "['*.example']}", "acme.yaml:8: services[0].hosts.app[0]: a glob ends in two literal"),
+        (
+            "[acme.example]}",
+            "['*.example']}",
+            "acme.yaml:8: services[0].hosts.app[0]: a glob ends in two literal",
+        ),
         ("[acme.example]}", "['x.*']}", "acme.yaml:8: services[0].hosts.app[0]: a glob ends in two literal"),
         ("[acme.example]}", "['=*.acme.example']}", "acme.yaml:8: services[0].hosts.app[0]: '*' is no label"),
-        ("[acme.example]}", "[192.0.2.1]}", "acme.yaml:8: services[0].hosts.app[0]: an address belongs under"),
+        (
+            "[acme.example]}",
+            "[192.0.2.1]}",
+            "acme.yaml:8: services[0].hosts.app[0]: an address belongs under",
+        ),
         ("[acme.example]}", "['-a.example']}", "acme.yaml:8: services[0].hosts.app[0]: '-a' is no label"),
         ("hosts: {app: [acme.example]}", "hosts: {}", "acme.yaml:5: services[0]: nothing identifies it"),
-        ("hosts: {app: [acme.example]}", "addresses: [10.0.0.1/8]", "acme.yaml:8: services[0].addresses[0]: 10.0.0.1/8 has"),
-        ("hosts: {app: [acme.example]}", "addresses: [10.0.0.0/99]", "acme.yaml:8: services[0].addresses[0]: '10.0.0.0/99'"),
-        ("hosts: {app: [acme.example]}", "addresses: [0.0.0.0/0]", "acme.yaml:8: services[0].addresses[0]: wider than"),
-        ("hosts: {app: [acme.example]}", "requests: [{path: api}]", "acme.yaml:8: services[0].requests[0].path: a path is"),
-        ("hosts: {app: [acme.example]}", "servers: [{ports: [1]}]", "acme.yaml:8: services[0].servers[0]: a port alone"),
+        (
+            "hosts: {app: [acme.example]}",
+            "addresses: [10.0.0.1/8]",
+            "acme.yaml:8: services[0].addresses[0]: 10.0.0.1/8 has",
+        ),
+        (
+            "hosts: {app: [acme.example]}",
+            "addresses: [10.0.0.0/99]",
+            "acme.yaml:8: services[0].addresses[0]: '10.0.0.0/99'",
+        ),
+        (
+            "hosts: {app: [acme.example]}",
+            "addresses: [0.0.0.0/0]",
+            "acme.yaml:8: services[0].addresses[0]: wider than",
+        ),
+        (
+            "hosts: {app: [acme.example]}",
+            "requests: [{path: api}]",
+            "acme.yaml:8: services[0].requests[0].path: a path is",
+        ),
+        (
+            "hosts: {app: [acme.example]}",
+            "servers: [{ports: [1]}]",
+            "acme.yaml:8: services[0].servers[0]: a port alone",
+        ),
         (
             "hosts: {app: [acme.example]}",
             "servers: [{ports: [70000], paths: [/x]}]",
             "acme.yaml:8: services[0].servers[0].ports[0]: input should be less than",
         ),
-        ("sources: [https://acme.example]", "sources: []", "acme.yaml:9: services[0].sources: tuple should have at least 1"),
-        ("sources: [https://acme.example]", "sources: [ftp://x]", "acme.yaml:9: services[0].sources[0]: string should"),
-        ("checked: 2026-11-22", "checked: 2026-11-32", "acme.yaml:10: services[0].checked: input should be a valid date"),
-        ("fires: [acme.example]", "fires: []", "acme.yaml:11: services[0].fires: tuple should have at least 1"),
+        (
+            "sources: [https://acme.example]",
+            "sources: []",
+            "acme.yaml:9: services[0].sources: tuple should have at least 1",
+        ),
+        (
+            "sources: [https://acme.example]",
+            "sources: [ftp://x]",
+            "acme.yaml:9: services[0].sources[0]: string should",
+        ),
+        (
+            "checked: 2026-11-22",
+            "checked: 2026-11-32",
+            "acme.yaml:10: services[0].checked: input should be a valid date",
+        ),
+        (
+            "fires: [acme.example]",
+            "fires: []",
+            "acme.yaml:11: services[0].fires: tuple should have at least 1",
+        ),
         ("    silent: [notacme.example]\n", "", "acme.yaml:5: services[0].silent: field required"),
-        ("name: Acme Chat", 'name: "Acme\\e[31m"', "acme.yaml:6: services[0].name: string should match pattern"),
+        (
+            "name: Acme Chat",
+            'name: "Acme\\e[31m"',
+            "acme.yaml:6: services[0].name: string should match pattern",
+        ),
         ("vendor: acme", "vendor: acme\nvendor: acme", "acme.yaml:2: key 'vendor' twice"),
-        ("name: Acme\n", 'name: Acme\n"\\e[31m": 1\n', "acme.yaml:3: \\x1b[31m: extra inputs are not permitted"),
+        (
+            "name: Acme\n",
+            'name: Acme\n"\\e[31m": 1\n',
+            "acme.yaml:3: \\x1b[31m: extra inputs are not permitted",
+        ),
         (GOOD, "", "acme.yaml: input should be a valid dictionary"),
         (GOOD, "- a\n", "acme.yaml: input should be a valid dictionary"),
     ],
@@ -104,7 +164,11 @@ def test_every_error_of_every_file_is_said(folder: Path) -> None:
 @pytest.mark.parametrize(
     ("old", "new", "error"),
     [
-        ("acme.example]}", "other.example]}", "service id 'acme-chat' is in acme.yaml: services[0].id already"),
+        (
+            "acme.example]}",
+            "other.example]}",
+            "service id 'acme-chat' is in acme.yaml: services[0].id already",
+        ),
         ("acme-chat", "other-chat", "host 'acme.example' is in acme.yaml: services[0].hosts.app[0] already"),
     ],
 )
@@ -120,7 +184,10 @@ def test_two_files_may_not_claim_the_same(folder: Path, old: str, new: str, erro
 def test_one_service_may_not_claim_a_name_twice(folder: Path, twin: str) -> None:
     (folder / "acme.yaml").write_text(GOOD.replace("[acme.example]}", f"[acme.example], api: [{twin}]}}"))
     (found,) = wrong(folder)
-    assert "services[0].hosts.api[0]: host 'acme.example' is in acme.yaml: services[0].hosts.app[0] already" in found
+    assert (
+        "services[0].hosts.api[0]: host 'acme.example' is in acme.yaml: services[0].hosts.app[0] already"
+        in found
+    )
 
 
 def test_an_error_has_all_problems(folder: Path) -> None:

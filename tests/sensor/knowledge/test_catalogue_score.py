@@ -20,7 +20,12 @@ RUBRIC = Rubric.model_validate(
         "exempt": ["self-hosted"],
         "criteria": [
             {"fact": "trains_business", "weight": 50, "why": "w", "values": {"true": 1, "false": 0}},
-            {"fact": "retention_days", "weight": 30, "why": "w", "steps": [{"upto": 0, "risk": 0}, {"upto": 30, "risk": 0.5}]},
+            {
+                "fact": "retention_days",
+                "weight": 30,
+                "why": "w",
+                "steps": [{"upto": 0, "risk": 0}, {"upto": 30, "risk": 0.5}],
+            },
             {"fact": "regions", "weight": 10, "why": "w", "values": {"EU": 0}},
             {"fact": "country", "weight": 10, "why": "w", "values": {"DE": 0, "US": 0.5}},
         ],
@@ -28,7 +33,9 @@ RUBRIC = Rubric.model_validate(
 )
 
 
-def scored(country: str | None = None, category: str = "chat", rubric: Rubric = RUBRIC, **facts: Any) -> Score:
+def scored(
+    country: str | None = None, category: str = "chat", rubric: Rubric = RUBRIC, **facts: Any
+) -> Score:
     stated = {k: {"value": v, "source": "https://e.org", "checked": "2026-11-22"} for k, v in facts.items()}
     vendor = Vendor.model_validate(
         {
@@ -82,7 +89,12 @@ def test_a_vendors_promises_say_nothing_about_ones_own_machine() -> None:
 
 def test_reasons_carry_their_source() -> None:
     reason = scored("US", trains_business=True).reasons[0]
-    assert (reason.value, reason.risk, reason.source, reason.checked) == (True, 1.0, "https://e.org", "2026-11-22")
+    assert (reason.value, reason.risk, reason.source, reason.checked) == (
+        True,
+        1.0,
+        "https://e.org",
+        "2026-11-22",
+    )
 
 
 def test_weights_can_be_changed() -> None:

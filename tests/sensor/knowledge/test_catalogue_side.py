@@ -63,7 +63,10 @@ def test_a_missing_file_is_nothing_known(tmp_path: Path) -> None:
 @pytest.mark.parametrize(
     ("text", "error"),
     [
-        ("resolvers: [{provider: P, addresses: [1.2.3]}]", r"resolvers.yaml:1: resolvers\[0\].addresses\[0\]: '1.2.3'"),
+        (
+            "resolvers: [{provider: P, addresses: [1.2.3]}]",
+            r"resolvers.yaml:1: resolvers\[0\].addresses\[0\]: '1.2.3'",
+        ),
         ("fronts: [{name: a.b}]", r"resolvers.yaml:1: fronts\[0\].means: field required"),
         ("a: &x 1", r"resolvers.yaml:1: anchors"),
     ],
