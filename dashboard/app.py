@@ -4,13 +4,18 @@ from __future__ import annotations
 
 import datetime as dt
 from collections.abc import Callable
+from pathlib import Path
 
 import streamlit as st
-from collector.store import StoreError
 
+from collector.store import StoreError
 from dashboard import parts
 from dashboard.data import EARLIEST, LATEST, Filters, choices
 from dashboard.views import client, overview, service, visibility
+from sensor.config import SettingsError
+
+# Our own file: a named icon would be fetched from a font host.
+ICON = str(Path(__file__).with_name("icon.svg"))
 
 RANGES = {
     "Everything": None,
@@ -63,7 +68,7 @@ def page(show: Callable[[Filters], None], title: str) -> Callable[[], None]:
         st.title(title)
         try:
             show(filters())
-        except StoreError as error:
+        except (StoreError, SettingsError) as error:
             st.error(f"**The store cannot be read.** {parts.plain(str(error))}", icon=":material/error:")
 
     return run
@@ -71,7 +76,7 @@ def page(show: Callable[[Filters], None], title: str) -> Callable[[], None]:
 
 def main() -> None:
     """One run of the script."""
-    st.set_page_config(page_title="aiscope", page_icon=":material/network_intelligence:", layout="wide")
+    st.set_page_config(page_title="aiscope", page_icon=ICON, layout="wide")
     pages = [
         st.Page(
             page(overview.show, "Who uses which AI services"),

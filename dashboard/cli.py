@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import logging
 import os
 import subprocess
 import sys
@@ -33,7 +34,7 @@ OPTIONS = {
 def dashboard(store: str | None, listen: str, check: bool) -> None:
     """Who uses which AI services, in a browser."""
     if store:
-        os.environ["AISCOPE_STORE__URL"] = store
+        os.environ["AISCOPE_STORE_URL"] = store
     if check:
         sys.exit(draw_all())
     host, _, port = listen.rpartition(":")
@@ -59,6 +60,7 @@ def draw_all() -> int:
     """Run every page's script and report; 1 when one of them fails, shows an error or has no rows."""
     from streamlit.testing.v1 import AppTest
 
+    logging.disable(logging.WARNING)  # Streamlit's, about running without a server
     failed = False
     for name in PAGES:
         shown = AppTest.from_function(one_page, args=(name,), default_timeout=60).run()

@@ -9,10 +9,7 @@ SELECT server_name,
        sum(usage.bytes_down) AS bytes_down,
        max(end_time) AS last_seen
 FROM usage
-WHERE time >= {start:DateTime64(6, 'UTC')} AND time < {end:DateTime64(6, 'UTC')}
-  AND (empty({services:Array(String)}) OR has({services:Array(String)}, service))
-  AND (empty({categories:Array(String)}) OR has({categories:Array(String)}, category))
-  AND (empty({clients:Array(String)}) OR has({clients:Array(String)}, client))
+WHERE ${filter}
   AND ({service:String} = '' OR service = {service:String})
   AND ({client:String} = '' OR client = {client:String})
 GROUP BY server_name, service, name_source

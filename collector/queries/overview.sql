@@ -10,10 +10,7 @@ SELECT client,
        min(start_time) AS first_seen,
        max(end_time) AS last_seen
 FROM usage
-WHERE time >= {start:DateTime64(6, 'UTC')} AND time < {end:DateTime64(6, 'UTC')}
-  AND (empty({services:Array(String)}) OR has({services:Array(String)}, service))
-  AND (empty({categories:Array(String)}) OR has({categories:Array(String)}, category))
-  AND (empty({clients:Array(String)}) OR has({clients:Array(String)}, client))
+WHERE ${filter}
 GROUP BY client, service
 ORDER BY bytes_up DESC, client, service
 LIMIT 10000

@@ -8,9 +8,6 @@ SELECT toStartOfInterval(time, toIntervalSecond(step)) AS bucket,
        service,
        sum(usage.bytes_up) AS bytes_up
 FROM usage
-WHERE time >= {start:DateTime64(6, 'UTC')} AND time < {end:DateTime64(6, 'UTC')}
-  AND (empty({services:Array(String)}) OR has({services:Array(String)}, service))
-  AND (empty({categories:Array(String)}) OR has({categories:Array(String)}, category))
-  AND (empty({clients:Array(String)}) OR has({clients:Array(String)}, client))
+WHERE ${filter}
 GROUP BY bucket, service
 ORDER BY bucket, service

@@ -1,0 +1,54 @@
+"""The pages' scripts on a real store, without a browser."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+import pytest
+
+from dashboard import app
+from dashboard.data import EARLIEST, LATEST
+from tests.dashboard.office import ROOT, python
+
+
+def test_every_page_draws_and_has_rows(filled: Path) -> None:
+    done = python("-m", "sensor.cli", "dashboard", "--check", "--store", f"chdb://{filled}")
+    assert done.returncode == 0, done.stdout + done.stderr
+    assert [line.split()[0] for line in done.stdout.splitlines()] == [
+        "overview",
+        "service",
+        "client",
+        "visibility",
+    ]
+    assert "Traceback" not in done.stderr
+
+
+def test_an_empty_store_is_said_and_fails_the_check(tmp_path: Path) -> None:
+    done = python("-m", "sensor.cli", "dashboard", "--check", "--store", f"chdb://{tmp_path / 'empty'}")
+    assert done.returncode == 1
+    assert "Traceback" not in done.stdout + done.stderr
+
+
+def test_a_store_that_cannot_be_reached_is_one_sentence() -> None:
+    done = python("-m", "sensor.cli", "dashboard", "--check", "--store", "http://127.0.0.1:9/")
+    assert done.returncode == 1
+    assert "cannot be read" in done.stdout
+    assert "Traceback" not in done.stdout + done.stderr
+
+
+@pytest.mark.parametrize("name", [name for name, length in app.RANGES.items() if length])
+def test_relative_ranges_end_now_and_can_be_cached(name: str) -> None:
+    start, end = app.span(name)
+    assert end - start == app.RANGES[name]
+    assert end.second == end.microsecond == 0
+
+
+def test_everything_is_everything() -> None:
+    assert app.span("Everything") == (EARLIEST, LATEST)
+
+
+def test_listen_is_checked() -> None:
+    done = python("-m", "sensor.cli", "dashboard", "--listen", "nowhere")
+    assert done.returncode == 2
+    assert "HOST:PORT" in done.stderr
+    assert (ROOT / "dashboard" / "app.py").exists()

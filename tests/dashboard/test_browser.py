@@ -1,0 +1,89 @@
+"""What a person sees, in headless Chromium."""
+
+from __future__ import annotations
+
+import shutil
+from collections.abc import Iterator
+
+import pytest
+from playwright.sync_api import Page, expect, sync_playwright
+
+CHROMIUM = shutil.which("chromium")
+pytestmark = [
+    pytest.mark.browser,
+    pytest.mark.skipif(CHROMIUM is None, reason="chromium is not installed (Debian package chromium)"),
+]
+
+
+@pytest.fixture(scope="module")
+def tab(served: str) -> Iterator[Page]:
+    with sync_playwright() as playwright:
+        browser = playwright.chromium.launch(executable_path=CHROMIUM, args=["--no-sandbox"])
+        page = browser.new_page(viewport={"width": 1400, "height": 1600}, base_url=served)
+        page.set_default_timeout(30_000)
+        page.problems = []  # type: ignore[attr-defined]
+        page.on("pageerror", lambda error: page.problems.append(str(error)))  # type: ignore[attr-defined]
+        page.on("dialog", lambda dialog: page.problems.append(dialog.message))  # type: ignore[attr-defined]
+        page.on(
+            "request",
+            lambda r: (
+                None
+                if served[7:] in r.url or r.url.startswith(("data:", "blob:"))
+                else page.problems.append(r.url)
+            ),
+        )  # type: ignore[attr-defined]
+        yield page
+        browser.close()
+
+
+def metric(page: Page, label: str) -> str:
+    return page.get_by_test_id("stMetric").filter(has_text=label).get_by_test_id("stMetricValue").inner_text()
+
+
+def test_overview_shows_who_what_and_how_much(tab: Page) -> None:
+    tab.goto("/")
+    expect(tab.get_by_text("Who sends how much to which service")).to_be_visible()
+    assert metric(tab, "Clients") == "3"
+    assert metric(tab, "Services") == "4"
+    assert metric(tab, "Sent") == "4.8 MB"  # neither the relayed leg nor what is not AI
+    assert metric(tab, "readable name") == "60%"
+    expect(tab.get_by_text("Looked up, no connection seen")).to_be_visible()
+
+
+def test_filters_survive_a_reload(tab: Page) -> None:
+    tab.goto("/?services=chatgpt&time=Everything")
+    expect(tab.get_by_text("Who sends how much to which service")).to_be_visible()
+    assert metric(tab, "Services") == "1"
+    tab.reload()
+    expect(tab.get_by_text("Who sends how much to which service")).to_be_visible()
+    assert metric(tab, "Services") == "1"
+    assert "services=chatgpt" in tab.url
+
+
+def test_an_old_range_is_empty_and_says_what_to_do(tab: Page) -> None:
+    tab.goto("/?time=Between+two+days&from=2001-01-01&until=2001-01-02")
+    expect(tab.get_by_text("No AI service in use here.")).to_be_visible()
+
+
+def test_service_page(tab: Page) -> None:
+    tab.goto("/service?service=ollama")
+    expect(tab.get_by_text("Exchanges that could be read")).to_be_visible()
+    assert metric(tab, "Connections") == "1"
+
+
+def test_client_page_shows_hostile_names_as_text(tab: Page) -> None:
+    tab.goto("/client")
+    expect(tab.get_by_text("Server names")).to_be_visible()
+    tab.goto("/service?service=openai-api")
+    expect(tab.get_by_text("Names it was reached under")).to_be_visible()
+    assert tab.locator("script", has_text="alert(1)").count() == 0
+
+
+def test_visibility_says_what_was_hidden(tab: Page) -> None:
+    tab.goto("/visibility")
+    expect(tab.get_by_text("Sensors")).to_be_visible()
+    assert metric(tab, "Hidden") == "15.0%"
+
+
+def test_nothing_broke_and_nothing_was_asked_of_the_outside(tab: Page) -> None:
+    assert tab.problems == []  # type: ignore[attr-defined]
