@@ -102,6 +102,8 @@ def _problem(file: str, lines: catalogue_yaml.Lines, item: dict[str, Any]) -> Pr
     path: tuple[str | int, ...] = item["loc"]
     line = next((lines[path[:end]] for end in range(len(path), 0, -1) if path[:end] in lines), 0)
     text = str(item["msg"]).removeprefix("Value error, ")
+    if item["type"] == "model_type":  # pydantic's message names our class
+        text = "should be a mapping"
     return Problem(file, line, _dotted(path), text[:1].lower() + text[1:])
 
 
@@ -130,12 +132,14 @@ def read_vendors(found: Files) -> tuple[list[Source], list[Problem]]:
 
 def files(folder: Path) -> Files:
     """The YAML files of a folder by name and their bytes, at most one more byte of each than is allowed."""
-    paths = sorted(path for path in folder.glob("*.yaml") if path.is_file())
-    if len(paths) > MAX_FILES:
+    with os.scandir(folder) as entries:
+        names = sorted(entry.name for entry in entries if entry.name.endswith(".yaml") and entry.is_file())
+    if len(names) > MAX_FILES:
         raise CatalogueError([Problem(str(folder), 0, "", f"more than {MAX_FILES} files")])
     found = []
-    for path in paths:
-        with path.open("rb") as file:
+    for name in names:
+        path = folder / name
+        with path.open("rb", buffering=0) as file:
             found.append((path, file.read(catalogue_yaml.MAX_BYTES + 1)))
     return found
 

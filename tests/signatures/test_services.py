@@ -1,4 +1,4 @@
-"""Every service proves itself by its `fires` and `silent` cases, and the catalogue as a whole by what it promises."""
+"""Every service proves itself by its `fires` and `silent` cases, and the catalogue by what it promises."""
 
 from __future__ import annotations
 

@@ -63,7 +63,7 @@ def words(name: str) -> set[str]:
 
 
 def same_vendor(stated: str, ours: str) -> bool:
-    """Whether two ways to write a vendor's name share a word that says something; no statement agrees with all."""
+    """Whether two ways to write a vendor's name share a telling word; no statement agrees with all."""
     telling = words(stated) - FILLING
     return not telling or bool(telling & words(ours))
 

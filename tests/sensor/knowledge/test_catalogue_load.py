@@ -1,4 +1,4 @@
-"""Loading: each kind of mistake is one clear error with file, line and key; a cache is only believed when ours."""
+"""Loading: each mistake is one clear error with file, line and key; a cache is believed only when ours."""
 
 from __future__ import annotations
 
@@ -143,8 +143,8 @@ def test_a_good_folder(folder: Path) -> None:
             'name: Acme\n"\\e[31m": 1\n',
             "acme.yaml:3: \\x1b[31m: extra inputs are not permitted",
         ),
-        (GOOD, "", "acme.yaml: input should be a valid dictionary"),
-        (GOOD, "- a\n", "acme.yaml: input should be a valid dictionary"),
+        (GOOD, "", "acme.yaml: should be a mapping"),
+        (GOOD, "- a\n", "acme.yaml: should be a mapping"),
     ],
 )
 def test_one_clear_error(folder: Path, old: str, new: str, error: str) -> None:
