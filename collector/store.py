@@ -10,7 +10,9 @@ import datetime as dt
 import io
 import re
 from collections.abc import Iterable, Mapping
+from functools import cache
 from pathlib import Path
+from string import Template
 from typing import Any, cast
 from urllib.parse import unquote, urlsplit
 
@@ -120,7 +122,7 @@ class Store:
 
         What is left out does not restrict: lists and texts are empty, `start` and `end` all of time.
         """
-        sql = (QUERIES / f"{name}.sql").read_text("utf-8")
+        sql = query(name)
         wanted = dict(_PARAMETER.findall(sql))
         return self.arrow(
             sql, {name: parameters.get(name, _unbound(name, kind)) for name, kind in wanted.items()}
@@ -145,6 +147,10 @@ class Store:
             return cast("io.IOBase", self._client.raw_stream(text, fmt=form))
         except ClickHouseError as error:
             raise StoreError(f"{shown(self.url)}: {_line(error)}") from error
+
+    def delete(self, table: str, column: str, value: str) -> None:
+        """Take the rows with this value out of a table."""
+        self.command(f"DELETE FROM {DATABASE}.{table} WHERE {column} = {_literal(value)}")
 
     def command(self, text: str) -> None:
         """Run one statement that has no rows: DDL, DELETE."""
@@ -175,6 +181,13 @@ def open_store(url: str, *, readonly: bool = False, retention: Mapping[str, int]
         store.close()
         raise
     return store
+
+
+@cache
+def query(name: str) -> str:
+    """The text of a query file, with the parts that several share (`_filter.sql` for `${filter}`) put in."""
+    shared = {part.stem[1:]: part.read_text("utf-8").strip() for part in QUERIES.glob("_*.sql")}
+    return Template((QUERIES / f"{name}.sql").read_text("utf-8")).substitute(shared)
 
 
 def shown(url: str) -> str:

@@ -284,10 +284,10 @@ def markdown() -> str:
 _PAGE = """
 # Settings
 
-One table for every part of aiscope. A flag wins over an environment variable, that over the file, the file over
-the default. The file is TOML: `--config FILE`, else `AISCOPE_CONFIG`, else `./aiscope.toml`, else
-`/etc/aiscope/aiscope.toml`. `AISCOPE_STORE_URL` is `url` in section `[store]`; lists are JSON in variables. What
-is not in this table is refused. `aiscope settings` prints what is in effect and where it comes from.
+One table for every part of aiscope. A flag wins over an environment variable, that over the file, the file
+over the default. The file is TOML: `--config FILE`, else `AISCOPE_CONFIG`, else `./aiscope.toml`, else
+`/etc/aiscope/aiscope.toml`. `AISCOPE_STORE_URL` is `url` in section `[store]`; lists are JSON in variables.
+What is not in this table is refused. `aiscope settings` prints what is in effect and where it comes from.
 
 This page is made from `sensor/config.py`.
 """

@@ -1,0 +1,100 @@
+"""`aiscope`: one command, whose subcommands are imported when they are called.
+
+Whatever goes wrong is said in one line on standard error, without a traceback and without control characters.
+"""
+
+from __future__ import annotations
+
+import importlib
+import os
+import sys
+from pathlib import Path
+
+import click
+
+from sensor import __version__
+
+# name: (module and attribute, what `aiscope --help` says of it)
+COMMANDS = {
+    "read": ("sensor.read_cli:read", "Read capture files: who uses which AI services, with what data."),
+    "dashboard": ("dashboard.cli:dashboard", "The same in a browser, from the store."),
+    "sql": ("collector.cli:sql", "Ask the store in SQL."),
+    "catalogue": ("sensor.knowledge.catalogue_cli:catalogue", "Look into the catalogue of services."),
+    "migrate": ("collector.cli:migrate", "Bring a store's schema to this version."),
+    "settings": ("sensor.settings_cli:settings", "The settings in effect and where they come from."),
+    "doctor": ("sensor.doctor_cli:doctor", "What is installed, what works, what is missing."),
+}
+
+
+class LazyGroup(click.Group):
+    """A group that knows its commands by name and imports one when it is called."""
+
+    def list_commands(self, ctx: click.Context) -> list[str]:
+        """Names in the order of the table."""
+        return list(COMMANDS)
+
+    def get_command(self, ctx: click.Context, cmd_name: str) -> click.Command | None:
+        """Import the command."""
+        if cmd_name not in COMMANDS:
+            return None
+        module, _, attribute = COMMANDS[cmd_name][0].partition(":")
+        try:
+            command: click.Command = getattr(importlib.import_module(module), attribute)
+        except ModuleNotFoundError as error:
+            extra = module.partition(".")[0]
+            raise click.ClickException(
+                f"{cmd_name} needs {error.name}, which is not installed: pip install 'aiscope[{extra}]'"
+            ) from None
+        return command
+
+    def format_commands(self, ctx: click.Context, formatter: click.HelpFormatter) -> None:
+        """The list of commands, without importing them."""
+        with formatter.section("Commands"):
+            formatter.write_dl([(name, about) for name, (_, about) in COMMANDS.items()])
+
+
+@click.command(cls=LazyGroup, context_settings={"help_option_names": ["-h", "--help"]})
+@click.version_option(__version__, prog_name="aiscope")
+@click.option(
+    "--config",
+    type=click.Path(exists=True, dir_okay=False, path_type=Path),
+    help="Settings file; default ./aiscope.toml, then /etc/aiscope/aiscope.toml.",
+)
+def aiscope(config: Path | None) -> None:
+    """Who uses which AI services, with what data: from network traffic."""
+    if config:
+        os.environ["AISCOPE_CONFIG"] = str(config)  # for this process and those it starts
+
+
+def printable(text: str) -> str:
+    """Text for a terminal: what is not printable becomes an escape, lines stay lines."""
+    return "".join(
+        c if c.isprintable() or c == "\n" else c.encode("unicode_escape", "surrogatepass").decode()
+        for c in text
+    )
+
+
+def main(arguments: list[str] | None = None) -> None:
+    """Run a command and end with its exit code."""
+    try:
+        code = aiscope.main(arguments, prog_name="aiscope", standalone_mode=False)
+    except click.ClickException as error:
+        _say(error.format_message())
+        code = error.exit_code
+    except (click.Abort, KeyboardInterrupt):
+        code = 130
+    except BrokenPipeError:  # the reader, `head` perhaps, has seen enough
+        os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
+        code = 0
+    except (OSError, ValueError) as error:
+        _say(str(error))
+        code = 1
+    sys.exit(code)
+
+
+def _say(message: str) -> None:
+    click.echo(printable(f"aiscope: {message}"), err=True)
+
+
+if __name__ == "__main__":
+    main()

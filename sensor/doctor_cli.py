@@ -1,0 +1,103 @@
+"""`aiscope doctor`: what is installed, which engine is used and why, whether the store can be reached."""
+
+from __future__ import annotations
+
+import platform
+import shutil
+import sys
+from collections.abc import Callable, Iterator
+from importlib import metadata
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+import click
+
+from sensor import __version__
+from sensor.cli import printable
+
+if TYPE_CHECKING:
+    from sensor.config import Settings
+
+# distribution: what is missing without it
+PARTS = {
+    "dpkt": "reading captures",
+    "clickhouse-connect": "the store",
+    "chdb": "the embedded store",
+    "geoip2": "countries of servers",
+    "streamlit": "the dashboard",
+}
+TOOLS = {"tshark": "packets of one connection, in the dashboard"}
+
+
+@click.command()
+def doctor() -> None:
+    """Check the installation. Exit code 1 when something that is configured does not work."""
+    problems = 0
+    for name, state, good in _checks():
+        problems += not good
+        click.echo(printable(f"{'ok ' if good else '!! '} {name:20} {state}"))
+    sys.exit(1 if problems else 0)
+
+
+def _checks() -> Iterator[tuple[str, str, bool]]:
+    """Name, state, and whether it is as it should be."""
+    yield "aiscope", f"{__version__}, Python {platform.python_version()}, {platform.platform()}", True
+    for part, purpose in PARTS.items():
+        try:
+            yield part, metadata.version(part), True
+        except metadata.PackageNotFoundError:
+            yield part, f"not installed: no {purpose}", True
+    for tool, purpose in TOOLS.items():
+        yield tool, shutil.which(tool) or f"not found: no {purpose}", True
+    yield _engine()
+    yield from _configured()
+
+
+def _engine() -> tuple[str, str, bool]:
+    try:
+        import sensor._core  # noqa: F401
+    except ImportError as error:
+        return "engine", f"portable; native is not installed ({error})", True
+    return "engine", "native", True
+
+
+def _configured() -> Iterator[tuple[str, str, bool]]:
+    from sensor import config
+
+    try:
+        settings = config.load()
+    except (OSError, ValueError) as error:
+        yield "settings", str(error).replace("\n", "; "), False
+        return
+    yield "settings", "sound", True
+    yield _try("catalogue", lambda: _catalogue(settings))
+    yield _try("store", lambda: _store(settings))
+
+
+def _try(name: str, check: Callable[[], str]) -> tuple[str, str, bool]:
+    try:
+        return name, check(), True
+    except (OSError, ValueError, ImportError) as error:
+        return name, str(error).replace("\n", "; "), False
+
+
+def _catalogue(settings: Settings) -> str:
+    from sensor.knowledge.catalogue import load
+    from sensor.knowledge.catalogue_bundle import newest
+
+    catalogue = load(newest(settings.catalogue.home), settings.catalogue.overrides)
+    return f"{catalogue.id}, {len(catalogue.services)} services"
+
+
+def _store(settings: Settings) -> str:
+    from collector.migrate import pending
+    from collector.store import Store, shown
+
+    url = settings.store.url
+    if url.startswith("chdb://") and not Path(url.removeprefix("chdb://")).is_dir():
+        return f"{url}: nothing stored yet"
+    with Store(url) as store:
+        version = store.rows("SELECT version() AS version")[0]["version"]
+        missing = len(pending(store))
+    state = f"{missing} migrations missing: run `aiscope migrate`" if missing else "schema current"
+    return f"{shown(url)}: ClickHouse {version}, {state}"
