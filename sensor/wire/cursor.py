@@ -102,18 +102,18 @@ class Cursor:
 
     def pairs(self, size: int) -> tuple[tuple[int, bytes], ...]:
         """`size` bytes of (16-bit type, bytes behind a 16-bit length): TLS extensions, SVCB parameters."""
-        end = self.pos + size
-        if end > self.end:
+        data, pos = self.data, self.pos
+        end = pos + size
+        if end > self.have:  # not walked until it is whole: bytes may come one by one
             self._short(size)
-        data, pos, have = self.data, self.pos, min(end, self.have)
         out = []
         while pos < end:
             after = pos + 4
-            if after <= have:
+            if after <= end:
                 kind, length = _PAIR(data, pos)
                 after += length
-            if after > have:
-                raise (Malformed if after > end else Truncated)(f"pair at {pos} ends at {after} of {end}")
+            if after > end:
+                raise Malformed(f"pair at {pos} ends at {after} of {end}")
             out.append((kind, data[pos + 4 : after]))
             pos = after
         self.pos = end

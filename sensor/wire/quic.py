@@ -8,7 +8,6 @@ from __future__ import annotations
 
 import enum
 from dataclasses import dataclass
-from functools import lru_cache
 from hmac import digest
 from struct import pack
 
@@ -22,6 +21,7 @@ from sensor.wire.cursor import Cursor, Malformed
 
 VERSION_1, VERSION_2 = 1, 0x6B3343CF
 CID_MAX = 20  # RFC 9000 17.2
+COALESCED = 8  # packets looked at in a datagram; senders coalesce one of each kind, some a few Initials
 INITIAL, ZERO_RTT, HANDSHAKE, RETRY, NEGOTIATION, SHORT, UNKNOWN = (
     "initial", "0rtt", "handshake", "retry", "negotiation", "short", "unknown"
 )  # fmt: skip
@@ -73,10 +73,10 @@ class Packet:
 
 
 def parse_packets(datagram: bytes) -> tuple[Packet, ...]:
-    """The coalesced packets of a datagram (RFC 9000 12.2), up to the last that can be read."""
+    """The first coalesced packets of a datagram (RFC 9000 12.2), up to one that cannot be read."""
     cursor = Cursor(datagram)
     out: list[Packet] = []
-    while cursor.left:
+    while cursor.left and len(out) < COALESCED:
         try:
             packet = _packet(cursor)
         except Malformed:
@@ -125,7 +125,6 @@ class Keys:
     hp: bytes
 
 
-@lru_cache(1)  # an Initial's packets come one after another
 def initial_keys(version: int, dcid: bytes, server: bool = False) -> Keys:
     """RFC 9001 5.2, RFC 9369 3.3. The version must have a `salt`."""
     secret = digest(salt(version) or b"", dcid, "sha256")
@@ -230,7 +229,18 @@ class ClientCrypto:
     need not be seen.
     """
 
-    __slots__ = ("_chunks", "_held", "_keys", "_largest", "_left", "_most", "hello", "probe", "version")
+    __slots__ = (
+        "_chunks",
+        "_held",
+        "_keys",
+        "_largest",
+        "_left",
+        "_most",
+        "_source",
+        "hello",
+        "probe",
+        "version",
+    )
 
     def __init__(self, datagrams: int = 16, most: int = 16_384) -> None:
         """`datagrams` are looked at before giving up; `most` bytes of handshake are held."""
@@ -239,7 +249,8 @@ class ClientCrypto:
         self.hello = b""  # the ClientHello with its 4-byte header, once `probe` is HELLO
         self._left = datagrams
         self._most = most
-        self._keys: tuple[int, bytes] | None = None  # version and connection id
+        self._source: tuple[int, bytes] | None = None  # version and connection id that the keys come from
+        self._keys = Keys(b"", b"", b"")
         self._largest = -1
         self._chunks: dict[int, bytes] = {}
         self._held = 0
@@ -267,7 +278,7 @@ class ClientCrypto:
         if packet.kind in (SHORT, NEGOTIATION) or (packet.kind == UNKNOWN and not is_version(packet.version)):
             self._not_quic(datagram)
             return
-        if not self._keys:
+        if not self._source:
             self.version = packet.version
         if packet.kind == UNKNOWN:
             self.probe = Probe.UNREADABLE
@@ -278,14 +289,16 @@ class ClientCrypto:
 
     def _open(self, datagram: bytes, packet: Packet) -> bytes | None:
         own = (packet.version, packet.dcid)
-        for keys in dict.fromkeys((self._keys or own, own)):
-            largest = self._largest if keys == self._keys else -1
+        for source in dict.fromkeys((self._source or own, own)):
+            known = source == self._source
+            keys, largest = (self._keys, self._largest) if known else (initial_keys(*source), -1)
             try:
-                number, payload = unprotect(datagram, packet, initial_keys(*keys), largest)
+                number, payload = unprotect(datagram, packet, keys, largest)
             except Malformed:
                 continue
-            if keys != self._keys:  # a hello sent again from its beginning
-                self._keys, self.version, self._chunks, self._held = keys, packet.version, {}, 0
+            if not known:  # a hello sent again from its beginning
+                self._source, self._keys, self.version = source, keys, packet.version
+                self._chunks, self._held = {}, 0
             self._largest = max(number, largest)
             return payload
         return None
