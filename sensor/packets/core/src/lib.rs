@@ -1,0 +1,42 @@
+//! The native engine. `docs/engine.md` says what it does; `sensor/packets/portable/` is its readable form.
+
+mod bytes;
+mod capture;
+mod clear;
+mod dns;
+mod duplicates;
+mod engine;
+mod facts;
+mod flight;
+mod flow;
+mod fragments;
+mod hash;
+mod http;
+mod ip;
+mod link;
+mod memory;
+mod messages;
+mod names;
+mod peek;
+mod python;
+mod quic;
+mod read;
+mod records;
+mod socks;
+mod source;
+mod stream;
+mod table;
+mod tls;
+mod totals;
+mod tunnel;
+mod upgrade;
+mod watch;
+mod wheel;
+mod wire;
+
+/// `sensor._core`.
+#[pyo3::pymodule]
+mod _core {
+    #[pymodule_export]
+    use crate::python::{Engine, Facts};
+}

@@ -1,0 +1,296 @@
+//! Link layer: from a captured frame to the first network header (docs/engine.md 1).
+
+use crate::bytes::{array, be16, be32, from, u8_at};
+use crate::facts::Endpoint;
+use crate::facts::Transport;
+use crate::ip;
+
+#[derive(Clone, Copy, PartialEq, Eq, Debug, Default)]
+pub enum Tunnel {
+    #[default]
+    Gre,
+    Erspan(u16),
+    Vxlan(u32),
+    Geneve(u32),
+    Ipip,
+    Gtpu(u32),
+    Teredo,
+}
+
+/// Nesting is at most this deep whatever `Limits.tunnels` says; the list then needs no allocation.
+pub const MAX_TUNNELS: usize = 16;
+
+#[derive(Clone, Copy, Debug, Default)]
+pub struct Tunnels {
+    items: [Tunnel; MAX_TUNNELS],
+    length: usize,
+}
+
+impl Tunnels {
+    /// False when there are `limit` already.
+    pub fn push(&mut self, tunnel: Tunnel, limit: usize) -> bool {
+        if self.length >= limit {
+            return false;
+        }
+        let Some(slot) = self.items.get_mut(self.length) else { return false };
+        *slot = tunnel;
+        self.length = self.length.saturating_add(1);
+        true
+    }
+
+    pub fn iter(&self) -> impl Iterator<Item = &Tunnel> {
+        self.items.iter().take(self.length)
+    }
+}
+
+/// What lies around the innermost network header.
+#[derive(Clone, Copy, Debug, Default)]
+pub struct Around {
+    /// Destination and source, as on the wire.
+    pub macs: Option<([u8; 6], [u8; 6])>,
+    pub vlan: Option<u16>,
+    pub tunnels: Tunnels,
+}
+
+#[derive(Clone, Copy)]
+pub struct Packet<'a> {
+    pub transport: Transport,
+    pub source: Endpoint,
+    pub target: Endpoint,
+    pub payload: &'a [u8],
+    /// Payload bytes by the IP header; `payload` is shorter when the capture cut it.
+    pub size: u32,
+    pub seq: u32,
+    pub flags: u8,
+}
+
+#[derive(Clone, Copy, PartialEq, Eq, Hash, Debug)]
+pub struct FragmentKey {
+    pub source: crate::facts::Address,
+    pub target: crate::facts::Address,
+    pub id: u32,
+    pub protocol: u8,
+}
+
+#[derive(Clone, Copy)]
+pub struct Fragment<'a> {
+    pub key: FragmentKey,
+    pub protocol: u8,
+    pub offset: u32,
+    pub more: bool,
+    pub data: &'a [u8],
+    /// Bytes by the IP header.
+    pub size: u32,
+}
+
+#[derive(Clone, Copy)]
+pub enum Found<'a> {
+    Transport(Packet<'a>),
+    Fragment(Fragment<'a>),
+    Other,
+    Tunnelled,
+    Undecodable,
+}
+
+/// What is left of a frame: captured bytes, and how many there were on the wire.
+#[derive(Clone, Copy)]
+pub struct Rest<'a> {
+    pub data: &'a [u8],
+    pub wire: usize,
+}
+
+impl<'a> Rest<'a> {
+    #[inline(always)]
+    pub fn skip(self, count: usize) -> Self {
+        Self { data: from(self.data, count), wire: self.wire.saturating_sub(count) }
+    }
+
+    #[inline(always)]
+    pub fn limit(self, wire: usize) -> Self {
+        Self { data: self.data.get(..wire).unwrap_or(self.data), wire }
+    }
+}
+
+/// The next header to be read.
+pub enum Next<'a> {
+    Ethernet(Rest<'a>),
+    Type(u16, Rest<'a>),
+    Ppp(Rest<'a>),
+    Ip(Rest<'a>),
+    Ipv4(Rest<'a>),
+    Ipv6(Rest<'a>),
+    /// Protocol, addresses.
+    Transport(u8, ip::Ends, Rest<'a>),
+    Done(Found<'a>),
+}
+
+pub struct Decoder {
+    pub around: Around,
+    pub tunnels: usize,
+    /// Captured bytes from the outermost IP header on; 0 when there is none.
+    pub ip_bytes: usize,
+}
+
+impl Decoder {
+    pub fn new(tunnels: usize) -> Self {
+        Self { around: Around::default(), tunnels, ip_bytes: 0 }
+    }
+
+    #[inline]
+    pub fn frame<'a>(&mut self, link: u32, data: &'a [u8], length: u32) -> Found<'a> {
+        let rest = Rest { data, wire: (length as usize).max(data.len()) };
+        let first = first(link, rest).unwrap_or(Next::Done(Found::Undecodable));
+        self.run(first)
+    }
+
+    pub fn run<'a>(&mut self, mut next: Next<'a>) -> Found<'a> {
+        // Every step but Done consumes bytes or a level of tunnels, so this ends.
+        loop {
+            let step = match next {
+                Next::Done(found) => return found,
+                Next::Ethernet(rest) => self.ethernet(rest),
+                Next::Type(kind, rest) => self.ether_type(kind, rest),
+                Next::Ppp(rest) => ppp(rest),
+                Next::Ip(rest) => any_ip(rest),
+                Next::Ipv4(rest) => {
+                    self.note_ip(rest);
+                    ip::v4(self, rest)
+                }
+                Next::Ipv6(rest) => {
+                    self.note_ip(rest);
+                    ip::v6(self, rest)
+                }
+                Next::Transport(protocol, ends, rest) => ip::transport(self, protocol, ends, rest),
+            };
+            next = step.unwrap_or(Next::Done(Found::Undecodable));
+        }
+    }
+
+    #[inline(always)]
+    fn note_ip(&mut self, rest: Rest<'_>) {
+        if self.ip_bytes == 0 {
+            self.ip_bytes = rest.data.len();
+        }
+    }
+
+    #[inline(always)]
+    fn ethernet<'a>(&mut self, rest: Rest<'a>) -> Option<Next<'a>> {
+        let kind = be16(rest.data, 12)?;
+        self.around.macs = Some((array(rest.data, 0)?, array(rest.data, 6)?));
+        Some(Next::Type(kind, rest.skip(14)))
+    }
+
+    #[inline(always)]
+    fn ether_type<'a>(&mut self, kind: u16, rest: Rest<'a>) -> Option<Next<'a>> {
+        match kind {
+            0x0800 => Some(Next::Ipv4(rest)),
+            0x86dd => Some(Next::Ipv6(rest)),
+            0x8100 | 0x88a8 | 0x9100 => {
+                self.around.vlan = Some(be16(rest.data, 0)? & 0x0fff);
+                Some(Next::Type(be16(rest.data, 2)?, rest.skip(4)))
+            }
+            0x8847 | 0x8848 => mpls(rest),
+            0x8864 => {
+                // RFC 2516 4: version/type, code, session, length.
+                let length = usize::from(be16(rest.data, 4)?);
+                let body = rest.skip(6);
+                Some(Next::Ppp(body.limit(length.min(body.wire))))
+            }
+            _ => Some(Next::Done(Found::Other)),
+        }
+    }
+}
+
+/// LINKTYPE values of tcpdump.org.
+#[inline(always)]
+fn first(link: u32, rest: Rest<'_>) -> Option<Next<'_>> {
+    Some(match link {
+        1 => Next::Ethernet(rest),
+        12 | 14 | 101 => Next::Ip(rest),
+        228 => Next::Ipv4(rest),
+        229 => Next::Ipv6(rest),
+        // AF_ values differ between systems and byte orders; the version nibble behind them does not.
+        0 | 108 => Next::Ip(rest.skip(4)),
+        9 => Next::Ppp(rest),
+        50 => Next::Ppp(rest),
+        51 => Next::Type(0x8864, rest),
+        113 => Next::Type(be16(rest.data, 14)?, rest.skip(16)),
+        276 => Next::Type(be16(rest.data, 0)?, rest.skip(20)),
+        239 => nflog(rest)?,
+        7 => arcnet(rest)?,
+        _ => Next::Done(Found::Undecodable),
+    })
+}
+
+fn any_ip(rest: Rest<'_>) -> Option<Next<'_>> {
+    match u8_at(rest.data, 0)? >> 4 {
+        4 => Some(Next::Ipv4(rest)),
+        6 => Some(Next::Ipv6(rest)),
+        _ => None,
+    }
+}
+
+/// RFC 3032 2.1; what is below the last label is told by the first nibble (RFC 4928 3).
+fn mpls(mut rest: Rest<'_>) -> Option<Next<'_>> {
+    loop {
+        let label = be32(rest.data, 0)?;
+        rest = rest.skip(4);
+        if label & 0x100 != 0 {
+            break;
+        }
+    }
+    match u8_at(rest.data, 0)? >> 4 {
+        4 => Some(Next::Ipv4(rest)),
+        6 => Some(Next::Ipv6(rest)),
+        // RFC 4385 3: a control word before an Ethernet pseudowire.
+        0 => Some(Next::Ethernet(rest.skip(4))),
+        _ => Some(Next::Ethernet(rest)),
+    }
+}
+
+/// RFC 1661 2 and RFC 1662: address and control may be there, the protocol may be one byte.
+fn ppp(rest: Rest<'_>) -> Option<Next<'_>> {
+    let rest = if be16(rest.data, 0) == Some(0xff03) { rest.skip(2) } else { rest };
+    let first = u8_at(rest.data, 0)?;
+    let (kind, rest) =
+        if first & 1 == 1 { (u16::from(first), rest.skip(1)) } else { (be16(rest.data, 0)?, rest.skip(2)) };
+    Some(match kind {
+        0x0021 => Next::Ipv4(rest),
+        0x0057 => Next::Ipv6(rest),
+        0x0281 | 0x0283 => return mpls(rest),
+        _ => Next::Done(Found::Other),
+    })
+}
+
+fn nflog(rest: Rest<'_>) -> Option<Next<'_>> {
+    const PAYLOAD: u16 = 9;
+    let family = u8_at(rest.data, 0)?;
+    let mut rest = rest.skip(4);
+    loop {
+        let head: [u8; 4] = array(rest.data, 0)?;
+        let [l0, l1, t0, t1] = head;
+        let length = usize::from(u16::from_le_bytes([l0, l1]));
+        let kind = u16::from_le_bytes([t0, t1]) & 0x7fff;
+        if length < 4 {
+            return None;
+        }
+        if kind == PAYLOAD {
+            let body = rest.skip(4).limit(length.saturating_sub(4));
+            return Some(match family {
+                2 => Next::Ipv4(body),
+                10 => Next::Ipv6(body),
+                _ => Next::Done(Found::Other),
+            });
+        }
+        rest = rest.skip(length.checked_next_multiple_of(4)?);
+    }
+}
+
+/// RFC 1201: protocol identifiers 212 (IP), 213 (ARP).
+fn arcnet(rest: Rest<'_>) -> Option<Next<'_>> {
+    match u8_at(rest.data, 2)? {
+        212 => Some(Next::Ipv4(rest.skip(6))),
+        196 => Some(Next::Ipv6(rest.skip(6))),
+        _ => Some(Next::Done(Found::Other)),
+    }
+}

@@ -1,0 +1,114 @@
+//! Names learnt from DNS answers: which watched name an address stood for, per client, and the outer names of ECH.
+
+use crate::dns::{Answers, peek_answers};
+use crate::facts::Address;
+use crate::hash::Seed;
+use crate::totals::{Count, Tally};
+use crate::watch::Watch;
+use std::collections::{HashMap, VecDeque};
+use std::hash::Hash;
+use std::sync::Arc;
+
+const SECOND: i64 = 1_000_000_000;
+/// Type and class IN, as records spell them: CNAME, HTTPS, SVCB.
+const TELLING: [&[u8]; 3] = [b"\0\x05\0\x01", b"\0\x41\0\x01", b"\0\x40\0\x01"];
+
+/// A map that forgets what was written least recently.
+struct Memory<K, V> {
+    entries: HashMap<K, (u64, V), Seed>,
+    /// In the order of writing; a key written again leaves a stale entry behind.
+    order: VecDeque<(u64, K)>,
+    stamp: u64,
+}
+
+impl<K: Clone + Eq + Hash, V> Memory<K, V> {
+    fn new() -> Self {
+        Self { entries: HashMap::default(), order: VecDeque::new(), stamp: 0 }
+    }
+
+    /// Returns how many older entries had to go.
+    fn put(&mut self, key: K, value: V, limit: usize) -> u64 {
+        self.stamp = self.stamp.wrapping_add(1);
+        self.entries.insert(key.clone(), (self.stamp, value));
+        self.order.push_back((self.stamp, key));
+        let mut gone = 0_u64;
+        while self.entries.len() > limit {
+            let Some((stamp, key)) = self.order.pop_front() else { break };
+            if self.live(stamp, &key) {
+                self.entries.remove(&key);
+                gone = gone.saturating_add(1);
+            }
+        }
+        if self.order.len() > self.entries.len().saturating_mul(2).saturating_add(64) {
+            let mut order = std::mem::take(&mut self.order);
+            order.retain(|(stamp, key)| self.live(*stamp, key));
+            self.order = order;
+        }
+        gone
+    }
+
+    fn live(&self, stamp: u64, key: &K) -> bool {
+        self.entries.get(key).is_some_and(|(written, _)| *written == stamp)
+    }
+}
+
+pub struct Names {
+    learnt: Memory<(Address, Address), (Arc<str>, i64)>,
+    fronts: Memory<String, ()>,
+    limit: usize,
+    least: i64,
+    most: i64,
+}
+
+impl Names {
+    pub fn new(limit: usize, least: i64, most: i64) -> Self {
+        Self { learnt: Memory::new(), fronts: Memory::new(), limit, least, most }
+    }
+
+    #[inline(always)]
+    pub fn find(&self, client: Address, server: Address, time: i64) -> Option<Arc<str>> {
+        if self.learnt.entries.is_empty() {
+            return None;
+        }
+        let (_, (name, until)) = self.learnt.entries.get(&(client, server))?;
+        (time < *until).then(|| Arc::clone(name))
+    }
+
+    pub fn is_front(&self, name: &str, watch: &Watch) -> bool {
+        watch.fronts.contains(name) || self.fronts.entries.contains_key(name)
+    }
+
+    /// `payload` is a DNS response to `client` whose first question is `question`.
+    pub fn learn(
+        &mut self,
+        client: Address,
+        question: &str,
+        payload: &[u8],
+        time: i64,
+        watch: &Watch,
+        tally: &mut Tally,
+    ) {
+        let watched = watch.all || watch.name(question);
+        // Records that cannot matter are not looked at.
+        if !(watched || payload.windows(4).any(|window| TELLING.contains(&window))) {
+            return;
+        }
+        let Ok(answers) = peek_answers(payload) else { return };
+        for front in &answers.ech_names {
+            self.fronts.put(front.clone(), (), self.limit);
+        }
+        let name = if watched { Some(question) } else { in_chain(&answers, watch) };
+        let Some(name) = name.filter(|name| !name.is_empty()) else { return };
+        let name: Arc<str> = Arc::from(name);
+        for (_, address, ttl) in &answers.addresses {
+            let life = i64::from(*ttl).saturating_mul(SECOND).max(self.least).min(self.most);
+            let value = (Arc::clone(&name), time.saturating_add(life));
+            tally.count(Count::NamesEvicted, self.learnt.put((client, *address), value, self.limit));
+        }
+    }
+}
+
+fn in_chain<'a>(answers: &'a Answers, watch: &Watch) -> Option<&'a str> {
+    let names = answers.chain.iter().flat_map(|(owner, target)| [owner, target]);
+    names.map(String::as_str).find(|name| watch.name(name))
+}

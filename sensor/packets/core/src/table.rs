@@ -1,0 +1,262 @@
+//! The flow table: open addressing over entries that do not move.
+
+use crate::facts::{Address, Endpoint, Transport};
+use crate::hash::Seed;
+use crate::link::Packet;
+use crate::memory::prefetch;
+use std::hash::{BuildHasher, Hasher};
+
+/// Both endpoints, the lower one first, so that both directions meet.
+#[derive(Clone, Copy, PartialEq, Eq, Debug)]
+pub struct Key {
+    addresses: [[u8; 16]; 2],
+    ports: [u16; 2],
+    tcp: bool,
+    v6: bool,
+}
+
+/// Which endpoint of a key sent: 0 the lower, 1 the higher.
+pub type Side = usize;
+
+impl Key {
+    #[inline(always)]
+    pub fn of(packet: &Packet<'_>) -> (Self, Side) {
+        let (a, b) = (packet.source, packet.target);
+        let order = |end: &Endpoint| (u128::from_be_bytes(end.address.bytes), end.port);
+        let side = usize::from(order(&a) > order(&b));
+        let (low, high) = if side == 0 { (a, b) } else { (b, a) };
+        let key = Self {
+            addresses: [low.address.bytes, high.address.bytes],
+            ports: [low.port, high.port],
+            tcp: packet.transport == Transport::Tcp,
+            v6: a.address.v6,
+        };
+        (key, side)
+    }
+
+    #[inline(always)]
+    pub fn hash(&self, seed: Seed) -> u32 {
+        let mut hasher = seed.build_hasher();
+        let [low, high] = self.addresses;
+        let [p, q] = self.ports;
+        let flags = u64::from(self.tcp) << 1 | u64::from(self.v6);
+        let split = |bytes: [u8; 16]| {
+            let whole = u128::from_le_bytes(bytes);
+            (whole as u64, (whole >> 64) as u64)
+        };
+        let ((a, b), (c, d)) = (split(low), split(high));
+        hasher.write_u64(b ^ u64::from(p) << 16 ^ u64::from(q) ^ flags << 32);
+        hasher.write_u64(d);
+        if self.v6 {
+            hasher.write_u64(a);
+            hasher.write_u64(c);
+        }
+        hasher.finish() as u32
+    }
+
+    pub fn end(&self, side: Side) -> Endpoint {
+        let bytes = self.addresses.get(side).copied().unwrap_or_default();
+        let port = self.ports.get(side).copied().unwrap_or_default();
+        Endpoint { address: Address { bytes, v6: self.v6 }, port }
+    }
+
+    pub fn transport(&self) -> Transport {
+        if self.tcp { Transport::Tcp } else { Transport::Udp }
+    }
+}
+
+struct Slot<T> {
+    key: Key,
+    hash: u32,
+    value: Option<T>,
+}
+
+/// An index cell: the hash's 32 bits and the entry's number plus one; 0 is empty.
+type Cell = u64;
+
+pub struct Table<T> {
+    cells: Vec<Cell>,
+    entries: Vec<Slot<T>>,
+    free: Vec<u32>,
+    pub seed: Seed,
+}
+
+const SMALLEST: usize = 1 << 12;
+
+fn cell(hash: u32, index: u32) -> Cell {
+    u64::from(hash) << 32 | u64::from(index).saturating_add(1)
+}
+
+fn index_of(cell: Cell) -> u32 {
+    (cell as u32).wrapping_sub(1)
+}
+
+impl<T> Table<T> {
+    pub fn new() -> Self {
+        Self { cells: vec![0; SMALLEST], entries: Vec::new(), free: Vec::new(), seed: Seed::default() }
+    }
+
+    pub fn len(&self) -> usize {
+        self.entries.len().saturating_sub(self.free.len())
+    }
+
+    fn mask(&self) -> usize {
+        self.cells.len().saturating_sub(1)
+    }
+
+    #[inline(always)]
+    pub fn prefetch_cell(&self, hash: u32) {
+        prefetch(&self.cells, hash as usize & self.mask());
+    }
+
+    /// Fetches the entry the index most likely leads to.
+    #[inline(always)]
+    pub fn prefetch_entry(&self, hash: u32) {
+        if let Some(&found) = self.cells.get(hash as usize & self.mask()) {
+            prefetch(&self.entries, index_of(found) as usize);
+        }
+    }
+
+    #[inline(always)]
+    pub fn find(&self, key: &Key, hash: u32) -> Option<u32> {
+        let mask = self.mask();
+        let mut at = hash as usize & mask;
+        loop {
+            let found = *self.cells.get(at)?;
+            if found == 0 {
+                return None;
+            }
+            if (found >> 32) as u32 == hash {
+                let index = index_of(found);
+                if self.entries.get(index as usize).is_some_and(|slot| slot.key == *key) {
+                    return Some(index);
+                }
+            }
+            at = at.wrapping_add(1) & mask;
+        }
+    }
+
+    #[inline(always)]
+    pub fn get_mut(&mut self, index: u32) -> Option<&mut T> {
+        self.entries.get_mut(index as usize)?.value.as_mut()
+    }
+
+    #[inline(always)]
+    pub fn get(&self, index: u32) -> Option<&T> {
+        self.entries.get(index as usize)?.value.as_ref()
+    }
+
+    pub fn key(&self, index: u32) -> Option<Key> {
+        self.entries.get(index as usize).map(|slot| slot.key)
+    }
+
+    pub fn indices(&self) -> impl Iterator<Item = u32> + use<T> {
+        0..u32::try_from(self.entries.len()).unwrap_or(u32::MAX)
+    }
+
+    /// The key must not be there yet.
+    pub fn insert(&mut self, key: Key, hash: u32, value: T) -> u32 {
+        if self.len().saturating_mul(2) >= self.cells.len() {
+            self.grow();
+        }
+        let slot = Slot { key, hash, value: Some(value) };
+        let index = match self.free.pop() {
+            Some(index) => {
+                if let Some(place) = self.entries.get_mut(index as usize) {
+                    *place = slot;
+                }
+                index
+            }
+            None => {
+                self.entries.push(slot);
+                u32::try_from(self.entries.len().saturating_sub(1)).unwrap_or(u32::MAX)
+            }
+        };
+        self.place(cell(hash, index));
+        index
+    }
+
+    fn place(&mut self, new: Cell) {
+        let mask = self.mask();
+        let mut at = (new >> 32) as usize & mask;
+        while let Some(place) = self.cells.get_mut(at) {
+            if *place == 0 {
+                *place = new;
+                return;
+            }
+            at = at.wrapping_add(1) & mask;
+        }
+    }
+
+    fn grow(&mut self) {
+        let larger = vec![0; self.cells.len().saturating_mul(2)];
+        for old in std::mem::replace(&mut self.cells, larger) {
+            if old != 0 {
+                self.place(old);
+            }
+        }
+    }
+
+    pub fn remove(&mut self, index: u32) -> Option<T> {
+        let slot = self.entries.get_mut(index as usize)?;
+        let (value, hash) = (slot.value.take()?, slot.hash);
+        self.free.push(index);
+        self.unplace(cell(hash, index));
+        Some(value)
+    }
+
+    /// Empties the cell and moves back those behind it that would no longer be found.
+    fn unplace(&mut self, old: Cell) {
+        let mask = self.mask();
+        let mut hole = (old >> 32) as usize & mask;
+        while self.cells.get(hole).is_some_and(|&found| found != old && found != 0) {
+            hole = hole.wrapping_add(1) & mask;
+        }
+        let mut at = hole;
+        loop {
+            at = at.wrapping_add(1) & mask;
+            let next = self.cells.get(at).copied().unwrap_or(0);
+            if next == 0 {
+                break;
+            }
+            let home = (next >> 32) as usize & mask;
+            // Movable when its home is not between the hole and where it is.
+            if at.wrapping_sub(home) & mask >= at.wrapping_sub(hole) & mask {
+                if let Some(place) = self.cells.get_mut(hole) {
+                    *place = next;
+                }
+                hole = at;
+            }
+        }
+        if let Some(place) = self.cells.get_mut(hole) {
+            *place = 0;
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn key(number: u16) -> Key {
+        Key { addresses: [[1; 16], [2; 16]], ports: [number, 443], tcp: true, v6: false }
+    }
+
+    #[test]
+    fn removal_keeps_the_others_reachable() {
+        let mut table = Table::new();
+        // Few distinct hashes: long chains.
+        let hash = |number: u16| u32::from(number % 7) + 4_090;
+        for number in 0..2_000 {
+            table.insert(key(number), hash(number), number);
+        }
+        for number in (0..2_000).step_by(3) {
+            let index = table.find(&key(number), hash(number)).unwrap();
+            assert_eq!(table.remove(index), Some(number));
+        }
+        for number in 0..2_000 {
+            let found = table.find(&key(number), hash(number)).and_then(|index| table.get(index).copied());
+            assert_eq!(found, (number % 3 != 0).then_some(number));
+        }
+    }
+}

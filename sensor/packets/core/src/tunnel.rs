@@ -1,0 +1,139 @@
+//! GRE, ERSPAN and the tunnels that run in UDP.
+
+use crate::bytes::{array, be16, be24, be32, u8_at};
+use crate::link::{Decoder, Found, Next, Rest, Tunnel};
+
+impl Decoder {
+    pub fn enter(&mut self, tunnel: Tunnel) -> Option<()> {
+        self.around.tunnels.push(tunnel, self.tunnels).then_some(())
+    }
+}
+
+/// RFC 2784, RFC 2890 (key, sequence), RFC 2637 4.1 (version 1 with acknowledgement).
+pub fn gre<'a>(decoder: &mut Decoder, rest: Rest<'a>) -> Option<Next<'a>> {
+    let flags = be16(rest.data, 0)?;
+    let kind = be16(rest.data, 2)?;
+    let version = flags & 7;
+    if version > 1 || flags & 0x4000 != 0 {
+        return None; // source routes (RFC 1701) are long gone
+    }
+    let mut header = 4_usize;
+    for bit in [0x8000, 0x2000, 0x1000] {
+        if flags & bit != 0 {
+            header = header.saturating_add(4);
+        }
+    }
+    if version == 1 && flags & 0x0080 != 0 {
+        header = header.saturating_add(4);
+    }
+    if header > rest.data.len() {
+        return None;
+    }
+    let body = rest.skip(header);
+    match kind {
+        0x88be if flags & 0x1000 != 0 => {
+            let id = be16(body.data, 2)? & 0x03ff;
+            decoder.enter(Tunnel::Erspan(id))?;
+            Some(Next::Ethernet(body.skip(8)))
+        }
+        0x88be => {
+            decoder.enter(Tunnel::Erspan(0))?;
+            Some(Next::Ethernet(body))
+        }
+        0x22eb => {
+            let id = be16(body.data, 2)? & 0x03ff;
+            decoder.enter(Tunnel::Erspan(id))?;
+            let optional = u8_at(body.data, 11)? & 1 != 0;
+            Some(Next::Ethernet(body.skip(if optional { 20 } else { 12 })))
+        }
+        0x6558 => {
+            decoder.enter(Tunnel::Gre)?;
+            Some(Next::Ethernet(body))
+        }
+        0x880b => {
+            decoder.enter(Tunnel::Gre)?;
+            if body.data.is_empty() { Some(Next::Done(Found::Other)) } else { Some(Next::Ppp(body)) }
+        }
+        _ => {
+            decoder.enter(Tunnel::Gre)?;
+            Some(Next::Type(kind, body))
+        }
+    }
+}
+
+/// None: not a tunnel. Some(None): a tunnel that cannot be read.
+#[inline(always)]
+pub fn in_udp<'a>(decoder: &mut Decoder, source: u16, target: u16, body: Rest<'a>) -> Option<Option<Next<'a>>> {
+    match target {
+        4789 | 8472 => vxlan(decoder, body),
+        6081 => geneve(decoder, body),
+        2152 => gtpu(decoder, body),
+        _ if source == 3544 || target == 3544 => teredo(decoder, body),
+        _ => None,
+    }
+}
+
+/// RFC 7348 5: the I flag must be set.
+fn vxlan<'a>(decoder: &mut Decoder, body: Rest<'a>) -> Option<Option<Next<'a>>> {
+    let [flags, _, _, _, a, b, c, _]: [u8; 8] = array(body.data, 0)?;
+    if flags & 0x08 == 0 {
+        return None;
+    }
+    let id = u32::from_be_bytes([0, a, b, c]);
+    Some(decoder.enter(Tunnel::Vxlan(id)).map(|()| Next::Ethernet(body.skip(8))))
+}
+
+/// RFC 8926 3.4.
+fn geneve<'a>(decoder: &mut Decoder, body: Rest<'a>) -> Option<Option<Next<'a>>> {
+    let first = u8_at(body.data, 0)?;
+    let kind = be16(body.data, 2)?;
+    let id = be24(body.data, 4)?;
+    if first >> 6 != 0 {
+        return None;
+    }
+    let inner = body.skip((usize::from(first & 0x3f) << 2).saturating_add(8));
+    Some(decoder.enter(Tunnel::Geneve(id)).map(|()| match kind {
+        0x6558 => Next::Ethernet(inner),
+        _ => Next::Type(kind, inner),
+    }))
+}
+
+/// 3GPP TS 29.281 5.1: version 1, type 255 carries a packet.
+fn gtpu<'a>(decoder: &mut Decoder, body: Rest<'a>) -> Option<Option<Next<'a>>> {
+    let flags = u8_at(body.data, 0)?;
+    if flags >> 5 != 1 || flags & 0x10 == 0 || u8_at(body.data, 1)? != 0xff {
+        return None;
+    }
+    let id = be32(body.data, 4)?;
+    let mut inner = body.skip(8);
+    if flags & 7 != 0 {
+        let mut next = u8_at(inner.data, 3)?;
+        inner = inner.skip(4);
+        while flags & 4 != 0 && next != 0 {
+            let length = usize::from(u8_at(inner.data, 0)?) << 2;
+            if length == 0 {
+                return Some(None);
+            }
+            next = u8_at(inner.data, length.saturating_sub(1))?;
+            inner = inner.skip(length);
+        }
+    }
+    Some(decoder.enter(Tunnel::Gtpu(id)).map(|()| Next::Ip(inner)))
+}
+
+/// RFC 4380 5.1.1: authentication and origin indications may come first.
+fn teredo<'a>(decoder: &mut Decoder, body: Rest<'a>) -> Option<Option<Next<'a>>> {
+    let mut inner = body;
+    if be16(inner.data, 0)? == 1 {
+        let id = usize::from(u8_at(inner.data, 2)?);
+        let auth = usize::from(u8_at(inner.data, 3)?);
+        inner = inner.skip(id.saturating_add(auth).saturating_add(13));
+    }
+    if be16(inner.data, 0)? == 0 {
+        inner = inner.skip(8);
+    }
+    if be16(inner.data, 0)? >> 12 != 6 {
+        return None;
+    }
+    Some(decoder.enter(Tunnel::Teredo).map(|()| Next::Ipv6(inner)))
+}

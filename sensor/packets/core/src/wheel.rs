@@ -1,0 +1,34 @@
+//! When to look at which flow again. One entry per flow whatever it does, so that sweeps cost what expires.
+
+use std::collections::BTreeMap;
+
+pub struct Wheel {
+    width: i64,
+    buckets: BTreeMap<i64, Vec<(u32, u64)>>,
+}
+
+impl Wheel {
+    pub fn new(width: i64) -> Self {
+        Self { width: width.max(1), buckets: BTreeMap::new() }
+    }
+
+    /// The bucket of a time. A flow remembers it: entries found in another bucket are stale.
+    pub fn bucket(&self, time: i64) -> i64 {
+        time.div_euclid(self.width)
+    }
+
+    pub fn put(&mut self, bucket: i64, index: u32, id: u64) {
+        self.buckets.entry(bucket).or_default().push((index, id));
+    }
+
+    /// Takes out what is in buckets that have begun by `now`: (bucket, flow's place, flow's id).
+    pub fn due(&mut self, now: i64) -> Vec<(i64, u32, u64)> {
+        let last = self.bucket(now);
+        let mut out = Vec::new();
+        while let Some(first) = self.buckets.first_entry().filter(|entry| *entry.key() <= last) {
+            let (bucket, flows) = first.remove_entry();
+            out.extend(flows.into_iter().map(|(index, id)| (bucket, index, id)));
+        }
+        out
+    }
+}
