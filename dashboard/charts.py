@@ -33,27 +33,37 @@ def top(frame: pd.DataFrame, column: str, weight: str) -> pd.DataFrame:
     return frame.assign(**{column: frame[column].where(frame[column].isin(heaviest), "other")})
 
 
+def ticks(times: pd.Series[pd.Timestamp]) -> str:
+    """How to write times on an axis: hours within a day, dates beyond."""
+    return "%H:%M" if times.max() - times.min() < pd.Timedelta(days=1) else "%d %b"
+
+
 def volume(frame: pd.DataFrame) -> alt.Chart:
     """Bytes sent to services over time: columns `bucket`, `service`, `bytes_up`."""
     frame = top(frame, "service", "bytes_up").groupby(["bucket", "service"], as_index=False).sum()
     order = frame.groupby("service")["bytes_up"].sum().sort_values(ascending=False).index.tolist()
-    return (
+    chart: alt.Chart = (
         alt.Chart(frame)
         .mark_bar()
         .encode(
-            x=alt.X("bucket:T", title=None),
+            x=alt.X("bucket:T", title=None, axis=alt.Axis(format=ticks(frame["bucket"]), tickCount=8)),
             y=alt.Y("bytes_up:Q", title="sent", axis=alt.Axis(labelExpr=BYTES, tickCount=4)),
             color=alt.Color("service:N", title=None, sort=order, scale=alt.Scale(range=PALETTE)),
-            tooltip=["bucket:T", "service:N", alt.Tooltip("bytes_up:Q", format=",", title="bytes sent")],
+            tooltip=[
+                alt.Tooltip("bucket:T", format="%Y-%m-%d %H:%M"),
+                "service:N",
+                alt.Tooltip("bytes_up:Q", format=",", title="bytes sent"),
+            ],
         )
         .properties(height=240)
     )
+    return chart
 
 
 def matrix(frame: pd.DataFrame) -> alt.Chart:
     """Who × which service × how much was sent: columns `client`, `service`, `bytes_up`."""
     cells = frame.groupby(["client", "service"], as_index=False)["bytes_up"].sum()
-    return (
+    chart: alt.Chart = (
         alt.Chart(cells)
         .mark_rect(cornerRadius=2)
         .encode(
@@ -63,12 +73,13 @@ def matrix(frame: pd.DataFrame) -> alt.Chart:
                 "bytes_up:Q",
                 title="sent",
                 scale=alt.Scale(type="symlog", scheme="blues"),
-                legend=alt.Legend(labelExpr=BYTES, tickCount=4),
+                legend=None,
             ),
             tooltip=["client:N", "service:N", alt.Tooltip("bytes_up:Q", format=",", title="bytes sent")],
         )
         .properties(height=alt.Step(26))
     )
+    return chart
 
 
 def visibility(frame: pd.DataFrame) -> alt.Chart:

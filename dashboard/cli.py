@@ -24,7 +24,7 @@ OPTIONS = {
 
 
 @click.command()
-@click.option("--store", metavar="URL", help="chdb:///DIR or http(s)://HOST:PORT; default from the settings.")
+@click.option("--store", metavar="URL|DIR", help="Which store; default from the settings.")
 @click.option(
     "--listen", default="127.0.0.1:8501", show_default=True, metavar="HOST:PORT", help="Where to serve."
 )
@@ -34,7 +34,9 @@ OPTIONS = {
 def dashboard(store: str | None, listen: str, check: bool) -> None:
     """Who uses which AI services, in a browser."""
     if store:
-        os.environ["AISCOPE_STORE_URL"] = store
+        from collector.store import as_url
+
+        os.environ["AISCOPE_STORE_URL"] = as_url(store)
     if check:
         sys.exit(draw_all())
     host, _, port = listen.rpartition(":")

@@ -50,7 +50,8 @@ def store() -> Store:
 @st.cache_data(ttl=10, max_entries=500, show_spinner=False)
 def fetch(query: str, filters: Filters, **parameters: str | int) -> pd.DataFrame:
     """Rows of `collector/queries/<query>.sql` for these filters."""
-    return store().fetch(query, **filters.parameters(), **parameters).to_pandas()
+    rows: pd.DataFrame = store().fetch(query, **filters.parameters(), **parameters).to_pandas()
+    return rows
 
 
 def choices(kind: str) -> Sequence[str]:

@@ -30,6 +30,16 @@ COLUMNS: dict[str, Any] = {
     "server_name": st.column_config.TextColumn("server name"),
     "name_source": st.column_config.TextColumn("read from"),
     "tokens_in": st.column_config.NumberColumn("tokens in", format="localized"),
+    "clients": st.column_config.NumberColumn("clients", format="localized"),
+    "packets": st.column_config.NumberColumn("packets", format="localized"),
+    "bytes": st.column_config.NumberColumn("traffic", format="bytes"),
+    "dropped_kernel": st.column_config.NumberColumn("dropped by kernel", format="localized"),
+    "dropped_limit": st.column_config.NumberColumn("dropped for a limit", format="localized"),
+    "duplicates": st.column_config.NumberColumn("duplicates", format="localized"),
+    "undecodable": st.column_config.NumberColumn("undecodable", format="localized"),
+    "spool_lost": st.column_config.NumberColumn("lost in delivery", format="localized"),
+    "client_host": st.column_config.TextColumn("host"),
+    "client_mac": st.column_config.TextColumn("MAC"),
     "tokens_out": st.column_config.NumberColumn("tokens out", format="localized"),
 }
 

@@ -23,7 +23,7 @@ def show(filters: Filters) -> None:
         st.altair_chart(charts.volume(fetch("volume", filters)), height="content")
         st.subheader("Who sends how much to which service")
         st.altair_chart(charts.matrix(use.nlargest(400, "bytes_up")))
-        parts.table(use)
+        parts.table(use.drop(columns=["vendor"]))
     lookups(filters)
 
 
@@ -39,7 +39,7 @@ def numbers(filters: Filters, use: pd.DataFrame) -> None:
             "Connections": int(use["connections"].sum()),
             "Sent": parts.bytes_text(use["bytes_up"].sum()),
             "Received": parts.bytes_text(use["bytes_down"].sum()),
-            "Traffic with a readable name": f"{readable / total:.0%}" if total else "unknown",
+            "Readable names": f"{readable / total:.0%}" if total else "unknown",
         }
     )
 

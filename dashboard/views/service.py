@@ -25,7 +25,7 @@ def show(filters: Filters) -> None:
         parts.nothing("Not used in this time range.", "Widen the time range or clear the filters.")
         return
     for row in fetch("service", filters, service=service).itertuples():
-        st.subheader(parts.plain(row.name))
+        st.subheader(parts.plain(str(row.name)))
         st.caption(parts.plain(f"{row.vendor_name}, {row.category}"))
     parts.metrics(
         {

@@ -21,6 +21,7 @@ def tab(served: str) -> Iterator[Page]:
         browser = playwright.chromium.launch(executable_path=CHROMIUM, args=["--no-sandbox"])
         page = browser.new_page(viewport={"width": 1400, "height": 1600}, base_url=served)
         page.set_default_timeout(30_000)
+        expect.set_options(timeout=30_000)
         page.problems = []  # type: ignore[attr-defined]
         page.on("pageerror", lambda error: page.problems.append(str(error)))  # type: ignore[attr-defined]
         page.on("dialog", lambda dialog: page.problems.append(dialog.message))  # type: ignore[attr-defined]
@@ -46,7 +47,7 @@ def test_overview_shows_who_what_and_how_much(tab: Page) -> None:
     assert metric(tab, "Clients") == "3"
     assert metric(tab, "Services") == "4"
     assert metric(tab, "Sent") == "4.8 MB"  # neither the relayed leg nor what is not AI
-    assert metric(tab, "readable name") == "60%"
+    assert metric(tab, "Readable names") == "60%"
     expect(tab.get_by_text("Looked up, no connection seen")).to_be_visible()
 
 
