@@ -55,6 +55,19 @@ class Entry:
     service: Service
     vendor: Vendor
 
+    def rules(self) -> Iterator[tuple[str, str, str]]:
+        """Kind, role and text of everything that identifies the service."""
+        for role, hosts in self.service.hosts.items():
+            for host in hosts:
+                kind = "exact" if host.startswith("=") else "glob" if "*" in host else "suffix"
+                yield kind, role, host.removeprefix("=")
+        for cidr in self.service.addresses:
+            yield "address", "", cidr
+        for request in self.service.requests:
+            yield "request", request.role, request.text
+        for server in self.service.servers:
+            yield "server", server.role, server.text
+
 
 class Catalogue:
     """All services, compiled."""

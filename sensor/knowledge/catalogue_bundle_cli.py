@@ -33,16 +33,15 @@ def bundle(key: Path, folder: Path, out: Path) -> None:
 
 @click.command()
 @click.argument("source")
-@click.option(
-    "--pin", envvar="AISCOPE_CATALOGUE_KEY", help="The public key that bundles must be signed with."
-)
+@click.option("--pin", help="The public key that bundles must be signed with.")
 @click.pass_obj
 def update(places: Places, source: str, pin: str | None) -> None:
     """Install the signed bundle SOURCE, a URL or a file, if it is newer than what is in use.
 
     Whatever is wrong with it: one line, exit code 2, and the old catalogue stays in use.
     """
-    if not pin:
-        raise click.UsageError("no key to trust: give --pin, or set AISCOPE_CATALOGUE_KEY")
-    key = or_end(lambda: bundles.public_key(pin))
+    text = pin or places.key
+    if not text:
+        raise click.UsageError("no key to trust: set catalogue.key, or give --pin")
+    key = or_end(lambda: bundles.public_key(text))
     click.echo(or_end(lambda: bundles.install(bundles.fetch(source), key, places.home)))

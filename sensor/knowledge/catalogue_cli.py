@@ -17,31 +17,28 @@ from typing import Any
 
 import click
 
+from sensor import config
 from sensor.knowledge import catalogue_bundle_cli
 from sensor.knowledge.catalogue import Catalogue, Entry, Match
 from sensor.knowledge.catalogue_load import PACKAGED, CatalogueError
 from sensor.knowledge.catalogue_model import CATEGORIES, USE, json_schema
-from sensor.knowledge.catalogue_terminal import FOLDER, Places, as_json, printable, read, table
+from sensor.knowledge.catalogue_terminal import FOLDER, Places, as_json, or_end, printable, read, table
 
 FIELDS = tuple(field.name for field in dataclasses.fields(Match))
 
 
 @click.group()
-@click.option(
-    "--home",
-    type=click.Path(file_okay=False, path_type=Path),
-    envvar="AISCOPE_CATALOGUE_HOME",
-    default=Path.home() / ".local" / "share" / "aiscope" / "catalogue",
-    help="Where updates are installed.",
-)
-@click.option("--overrides", type=FOLDER, envvar="AISCOPE_CATALOGUE_OVERRIDES", help="Your own services.")
+@click.option("--home", help="Where updates are installed.", metavar="DIR")
+@click.option("--overrides", help="Your own services, over those of aiscope.", metavar="DIR")
 @click.pass_context
-def catalogue(context: click.Context, home: Path, overrides: Path | None) -> None:
+def catalogue(context: click.Context, home: str | None, overrides: str | None) -> None:
     """Look into the catalogue of AI services, check it, keep it up to date.
 
     Exit codes: 0 fine, 1 there are findings, 2 wrong usage or unreadable.
     """
-    context.obj = Places(home, overrides)
+    flags = {"catalogue.home": home, "catalogue.overrides": overrides}
+    settings = or_end(lambda: config.load(flags=flags)).catalogue
+    context.obj = Places(settings.home, settings.overrides, settings.key)
 
 
 @catalogue.command("list")
@@ -166,22 +163,8 @@ def _rules(found: Catalogue) -> Iterator[tuple[str, str]]:
     for entry in _sorted(found):
         service = entry.service
         yield f"{entry.vendor.vendor} {service.category}", f"service {service.id}"
-        for kind, role, rule in _evidence(entry):
+        for kind, role, rule in entry.rules():
             yield f"{service.id} {role}".strip(), f"{kind} {rule}"
-
-
-def _evidence(entry: Entry) -> Iterator[tuple[str, str, str]]:
-    """Kind, role and text of a service's rules."""
-    for role, hosts in entry.service.hosts.items():
-        for host in hosts:
-            kind = "exact" if host.startswith("=") else "glob" if "*" in host else "suffix"
-            yield kind, role, host.removeprefix("=")
-    for cidr in entry.service.addresses:
-        yield "address", "", cidr
-    for request in entry.service.requests:
-        yield "request", request.role, request.text
-    for server in entry.service.servers:
-        yield "server", server.role, server.text
 
 
 @catalogue.command()
@@ -191,7 +174,7 @@ def stats(places: Places, json_: bool) -> None:
     """Count what the catalogue has."""
     found = places.load()
     entries = list(found.services.values())
-    kinds = Counter(kind for entry in entries for kind, _, _ in _evidence(entry))
+    kinds = Counter(kind for entry in entries for kind, _, _ in entry.rules())
     counts: dict[str, Any] = {
         "catalogue": found.id,
         "services": len(entries),
@@ -229,7 +212,7 @@ def export(places: Places, format_: str) -> None:
     writer.writerow(("service", "name", "vendor", "country", "category", "kind", "role", "rule"))
     for entry in _sorted(found):
         service, vendor = entry.service, entry.vendor
-        for rule in _evidence(entry):
+        for rule in entry.rules():
             writer.writerow(
                 (service.id, service.name, vendor.vendor, vendor.country or "", service.category, *rule)
             )
@@ -285,6 +268,17 @@ def _said(value: object) -> str:
     if isinstance(value, bool):
         return "yes" if value else "no"
     return "unknown" if value is None else str(value)
+
+
+@catalogue.command()
+@click.argument("out", type=click.Path(dir_okay=False, path_type=Path))
+@click.pass_obj
+def page(places: Places, out: Path) -> None:
+    """Write the catalogue as one browsable HTML file OUT."""
+    from sensor.knowledge.catalogue_page import render
+
+    text = render(places.load())
+    or_end(lambda: out.write_text(text, "utf-8"))
 
 
 @catalogue.command()

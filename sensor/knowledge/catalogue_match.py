@@ -105,17 +105,17 @@ class Names:
         """A glob for the name, or the longest suffix it is under."""
         suffix: Match | None = None
         globs: list[tuple[str, Match]] = []
-        at = name.find(".")
-        while at >= 0:
+        at, last = name.find("."), name.rfind(".")
+        while at < last:  # no pattern has one label
             node = self._nodes.get(name[at + 1 :])
             if node is not None:
                 suffix = suffix or node.suffix
                 if node.globs and (rule := node.globs.get(name.count("."))) and (found := rule.match(name)):
                     globs.append(found)
             at = name.find(".", at + 1)
-        if not globs:
-            return suffix
-        return min(globs, key=lambda rule: (-literal(rule[0]), rule[0]))[1]
+        if len(globs) > 1:
+            globs.sort(key=lambda rule: (-literal(rule[0]), rule[0]))
+        return globs[0][1] if globs else suffix
 
 
 def literal(pattern: str) -> int:

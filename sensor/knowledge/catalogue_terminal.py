@@ -24,14 +24,15 @@ FOLDER = click.Path(exists=True, file_okay=False, path_type=Path)
 
 @dataclasses.dataclass(frozen=True)
 class Places:
-    """Where catalogues are: what is installed by updates, the user's own files."""
+    """Where catalogues are, and whom to believe: from the settings."""
 
     home: Path
     overrides: Path | None
+    key: str  # public key that updates must be signed with; "" when none is pinned
 
     def load(self) -> Catalogue:
         """The catalogue in use; what is wrong ends the command."""
-        return read(newest(self.home), self.overrides)
+        return read(or_end(lambda: newest(self.home)), self.overrides)
 
 
 def read(root: Path, overrides: Path | None = None) -> Catalogue:

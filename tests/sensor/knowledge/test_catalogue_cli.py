@@ -28,6 +28,7 @@ def cache(tmp_path_factory: pytest.TempPathFactory) -> Path:
 def places(tmp_path: Path, cache: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setenv("AISCOPE_CATALOGUE_HOME", str(tmp_path / "home"))
     monkeypatch.setenv("XDG_CACHE_HOME", str(cache))
+    monkeypatch.chdir(tmp_path)  # no aiscope.toml
     for name in ("AISCOPE_CATALOGUE_OVERRIDES", "AISCOPE_CATALOGUE_KEY"):
         monkeypatch.delenv(name, raising=False)
 
@@ -191,6 +192,18 @@ def test_score(tmp_path: Path) -> None:
     rubric.write_text("criteria: 1")
     assert "mine.yaml:1: criteria" in run("score", "chatgpt", "--rubric", str(rubric), code=2).stderr
     assert "no service" in run("score", "nothing", code=2).stderr
+
+
+def test_page(tmp_path: Path) -> None:
+    run("page", str(tmp_path / "page.html"))
+    text = (tmp_path / "page.html").read_text()
+    assert text.count("<article") == json.loads(run("stats", "--json").stdout)["services"]
+    run("page", str(tmp_path / "none" / "page.html"), code=2)
+
+
+def test_settings_that_are_wrong_end_with_2(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("AISCOPE_CATALOGUE_HOMME", "x")
+    assert "did you mean catalogue.home?" in run("stats", code=2).stderr
 
 
 def test_schema() -> None:
