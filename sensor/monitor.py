@@ -16,6 +16,7 @@ from __future__ import annotations
 import hashlib
 from collections.abc import Iterable, Iterator
 from dataclasses import dataclass, replace
+from functools import lru_cache
 from typing import Any
 
 from sensor import __version__
@@ -29,7 +30,7 @@ from sensor.knowledge.identity import Identities, Sighting
 from sensor.knowledge.lookups import Asked, Lookups
 from sensor.knowledge.place import Location, Networks, Place
 from sensor.knowledge.seal import Sealer
-from sensor.packets.facts import VISIBILITY, Clear, Fact, Limits, Message, Opened, Progress, Totals
+from sensor.packets.facts import VISIBILITY, Clear, Fact, Flow, Limits, Message, Opened, Progress, Totals
 from sensor.wire.community import community_id
 from sensor.wire.cursor import Malformed
 from sensor.wire.dhcp import parse_dhcp
@@ -40,6 +41,7 @@ _NS = 1_000_000_000
 _SEALED = ("user", "client_host", "client_mac")
 _NOWHERE = Location()
 _SAMPLE = 4_096  # of a response, to tell which software it is
+_CLIENTS = 4_096  # distinct clients whose class is remembered
 _ANSWERS = 64  # records of a lookup's answer
 # Columns that a look at packets alone leaves open.
 _NOT_JUDGED: dict[str, Any] = dict.fromkeys(("exchanges_low", "exchanges", "exchanges_high"))
@@ -53,9 +55,14 @@ _DROPS = ("fragments_lost", "flows_evicted", "clear_capped", "names_evicted")  #
 class _Connection:
     """What is known of a watched connection so far."""
 
-    opened: Opened
+    start: int
+    protocol: str
+    name: str
+    name_source: str
+    ech: str
     flow_id: str
     flight: FirstFlight
+    client_class: str
     place: Location
     relay: bool
     match: Match | None
@@ -70,7 +77,7 @@ class _Connection:
 
     @property
     def rung(self) -> str:
-        return evidence.rung(self.opened.name_source, self.app_up, self.app_down, self.content)
+        return evidence.rung(self.name_source, self.app_up, self.app_down, self.content)
 
     @property
     def confidence(self) -> float:
@@ -78,10 +85,10 @@ class _Connection:
             return 0.0
         return evidence.confidence(
             self.rung,
-            self.opened.name_source,
+            self.name_source,
             self.match.role,
             candidates=self.candidates,
-            front=self.opened.ech == "offered",
+            front=self.ech == "offered",
             partial=not self.flight.whole,
         )
 
@@ -108,6 +115,7 @@ class Monitor:
         limits: Limits | None = None,
     ) -> None:
         self._catalogue = catalogue
+        self._client_class = lru_cache(_CLIENTS)(catalogue.client_class)
         self._identities = identities or Identities()
         self._place = place
         self._sealer = sealer
@@ -142,13 +150,18 @@ class Monitor:
     # Connections
 
     def _open(self, opened: Opened) -> Iterator[Event]:
-        flow, match = opened.flow, self._name(opened)
+        flow, match, flight = opened.flow, self._name(opened), read_first_flight(opened)
         self._connections[flow.id] = _Connection(
-            opened=replace(opened, client_bytes=b"", server_bytes=b""),
+            start=opened.time,
+            protocol=opened.protocol,
+            name=opened.name,
+            name_source=opened.name_source,
+            ech=opened.ech,
             flow_id=community_id(
                 flow.transport, flow.client_ip, flow.client_port, flow.server_ip, flow.server_port
             ),
-            flight=read_first_flight(opened),
+            flight=flight,
+            client_class=self._client_class(flight.ja4, flight.user_agent),
             place=self._place.locate(flow.server_ip) if self._place else _NOWHERE,
             relay=flow.client_ip in self._relays,
             match=match,
@@ -168,7 +181,7 @@ class Monitor:
         if known is None:
             return
         if fact.closed:
-            yield from self._turns(known, self._conversations.finish(fact.flow.id))
+            yield from self._turns(known, fact.flow, self._conversations.finish(fact.flow.id))
         known.app_up += fact.app_up
         known.app_down += fact.app_down
         progress = _sum(known.waiting, fact)
@@ -184,18 +197,18 @@ class Monitor:
             self._conversations.forget(fact.flow.id)
 
     def _slice(self, known: _Connection, fact: Progress) -> Connection:
-        opened, flow, flight, match = known.opened, fact.flow, known.flight, known.match
+        flow, flight, match = fact.flow, known.flight, known.match
         who = self._identities.who(flow.client_ip, fact.start)
         role = "relay" if known.relay else match.role if match else ""
-        client = self._catalogue.client_class(flight.ja4, flight.user_agent)
+        channel = evidence.channel(match.service, match.role, known.client_class) if match else ""
         return Connection(
             time=fact.start,
             end_time=fact.end,
-            start_time=opened.time,
+            start_time=known.start,
             flow_id=known.flow_id,
             first=known.first,
             transport=flow.transport,
-            protocol=opened.protocol,
+            protocol=known.protocol,
             client_ip=flow.client_ip,
             client_port=flow.client_port,
             client_mac=flow.client_mac or who.mac,
@@ -204,19 +217,19 @@ class Monitor:
             groups=who.groups,
             server_ip=flow.server_ip,
             server_port=flow.server_port,
-            server_name=opened.name,
-            name_source=opened.name_source,
+            server_name=known.name,
+            name_source=known.name_source,
             alpn=flight.alpn,
             tls_version=flight.tls_version,
             ja3=flight.ja3,
             ja4=flight.ja4,
-            ech=opened.ech,
+            ech=known.ech,
             **_service(match),
             role=role,
             evidence=known.rung,
             confidence=known.confidence,
-            channel=evidence.channel(match.service, match.role, client) if match else "",
-            client_class=client,
+            channel=channel,
+            client_class=known.client_class,
             bytes_up=fact.bytes_up,
             bytes_down=fact.bytes_down,
             packets_up=fact.packets_up,
@@ -234,11 +247,11 @@ class Monitor:
 
     def _clear(self, fact: Clear) -> Iterator[Event]:
         if known := self._connections.get(fact.flow.id):
-            yield from self._turns(known, self._conversations.observe(fact))
+            yield from self._turns(known, fact.flow, self._conversations.observe(fact))
 
-    def _turns(self, known: _Connection, turns: Iterable[Turn]) -> Iterator[Event]:
+    def _turns(self, known: _Connection, flow: Flow, turns: Iterable[Turn]) -> Iterator[Event]:
         for turn in turns:
-            match = self._request(turn, known.opened.flow.server_port)
+            match = self._request(turn, flow.server_port)
             if match is None:
                 continue
             known.content = True
@@ -246,7 +259,7 @@ class Monitor:
                 known.match = match
             if turn.over and (call := turn.call):
                 known.exchanges += 1
-                yield self._exchange(known, turn, call, match)
+                yield self._exchange(known, flow, turn, call, match)
 
     def _request(self, turn: Turn, server_port: int) -> Match | None:
         request, response = turn.request, turn.response
@@ -260,11 +273,11 @@ class Monitor:
             turn.received.data[:_SAMPLE],
         )
 
-    def _exchange(self, known: _Connection, turn: Turn, call: Call, match: Match) -> Exchange:
-        flow, usage = known.opened.flow, turn.usage
+    def _exchange(self, known: _Connection, flow: Flow, turn: Turn, call: Call, match: Match) -> Exchange:
+        usage = turn.usage
         who = self._identities.who(flow.client_ip, turn.start)
-        client = self._catalogue.client_class("", turn.request.get("user-agent") or "")
-        identity = f"{known.flow_id} {known.opened.time} {known.exchanges}".encode()
+        client = self._client_class("", turn.request.get("user-agent") or "")
+        identity = f"{known.flow_id} {known.start} {known.exchanges}".encode()
         return Exchange(
             id=hashlib.blake2b(identity, digest_size=16).hexdigest(),
             time=turn.start,
@@ -281,7 +294,7 @@ class Monitor:
             model=call.model or usage.model,
             stream=usage.stream or call.stream or False,
             evidence="decrypted",
-            confidence=evidence.confidence("decrypted", known.opened.name_source, match.role),
+            confidence=evidence.confidence("decrypted", known.name_source, match.role),
             bytes_up=turn.sent.length,
             bytes_down=turn.received.length,
             tokens_in=usage.tokens_in,
@@ -300,13 +313,12 @@ class Monitor:
         try:
             if fact.kind == "dhcp":
                 return self._identified(self._identities.dhcp(parse_dhcp(fact.payload), fact.time))
-            message = parse_dns(fact.payload)
+            if fact.kind == "mdns":
+                hosts = parse_dns(fact.payload).hosts
+                return self._identified(self._identities.mdns(hosts, fact.src_ip, fact.src_mac, fact.time))
+            return self._ended(self._lookups.observe(fact))
         except Malformed:
             return iter(())
-        if fact.kind == "mdns":
-            news = self._identities.mdns(message.hosts, fact.src_ip, fact.src_mac, fact.time)
-            return self._identified(news)
-        return self._ended(self._lookups.observe(fact, message))
 
     def _ended(self, lookups: Iterable[Asked]) -> Iterator[Event]:
         for asked in lookups:

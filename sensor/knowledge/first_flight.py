@@ -2,13 +2,30 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
+from functools import lru_cache
 
 from sensor.knowledge.fingerprint import ja3, ja4
 from sensor.packets.facts import Opened
 from sensor.wire.cursor import Malformed
 from sensor.wire.peek import peek
-from sensor.wire.tls import ClientHello, dtls_client_hello, is_grease, parse_client_hello, server_hello
+from sensor.wire.tls import (
+    ALPN,
+    GROUPS,
+    POINT_FORMATS,
+    SIGNATURES,
+    VERSIONS,
+    ClientHello,
+    dtls_client_hello,
+    is_grease,
+    parse_client_hello,
+    server_hello,
+)
+
+_TELLING = frozenset(
+    {ALPN, GROUPS, POINT_FORMATS, SIGNATURES, VERSIONS}
+)  # what is read of a hello's extensions
+_HELLOS = 4_096  # kinds of hello remembered; browsers that shuffle theirs never repeat
 
 _VERSIONS = {
     0x0300: "ssl3.0",
@@ -57,6 +74,13 @@ def read_first_flight(opened: Opened) -> FirstFlight:
 
 
 def _hello(hello: ClientHello, transport: str, chosen: int) -> FirstFlight:
+    # Without what differs from one connection of a program to the next, its hellos are equal.
+    known = tuple((kind, body if kind in _TELLING else b"") for kind, body in hello.extensions)
+    return _read(replace(hello, random=b"", session_id=b"", extensions=known), transport, chosen)
+
+
+@lru_cache(_HELLOS)
+def _read(hello: ClientHello, transport: str, chosen: int) -> FirstFlight:
     offered = [v for v in hello.supported_versions if not is_grease(v)] or [hello.version]
     version = chosen or (min(offered) if transport == "d" else max(offered))  # DTLS counts down
     return FirstFlight(

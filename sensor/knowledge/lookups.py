@@ -3,16 +3,16 @@
 from __future__ import annotations
 
 from collections import OrderedDict
-from dataclasses import dataclass, replace
+from dataclasses import dataclass
 
 from sensor.knowledge.catalogue import Catalogue, Match
 from sensor.packets.facts import Message
-from sensor.wire.dns import DnsMessage
+from sensor.wire.dns import DnsMessage, parse_dns, peek_question
 
-PENDING = 65_536  # questions without an answer yet; about 400 bytes each
+PENDING = 65_536  # questions without an answer yet; about 600 bytes each
 ANSWER_NS = 10_000_000_000  # resolvers and their clients give up sooner
 
-_Key = tuple[str, int, str, int, str, str]
+_Key = tuple[str, int, str, bytes, str, int]
 
 
 @dataclass(frozen=True, slots=True)
@@ -41,44 +41,56 @@ class Lookups:
 
     def __init__(self, pending: int = PENDING) -> None:
         self._limit = pending
-        self._pending: OrderedDict[_Key, Asked] = OrderedDict()
+        self._pending: OrderedDict[_Key, Message] = OrderedDict()
 
-    def observe(self, fact: Message, message: DnsMessage) -> list[Asked]:
+    def observe(self, fact: Message) -> list[Asked]:
         """The lookups that end with this message: by its answer, or because their time is over.
 
-        A question that is sent again before its answer is the same lookup.
+        A question that is sent again before its answer is the same lookup. Raises Malformed.
         """
         ended = self.expire(fact.time)
-        if not message.question and not message.qtype:
+        peeked = peek_question(fact.payload)
+        if peeked is None:
             return ended
-        asked = _asked(fact, message)
-        if message.is_response:
-            question = self._pending.pop(_key(asked, fact.dst_port, message.id), asked)
-            return [*ended, replace(question, answer=message)]
-        self._pending.setdefault(_key(asked, fact.src_port, message.id), asked)
+        name, kind, is_response = peeked
+        ident = fact.payload[:2]
+        if is_response:
+            message = parse_dns(fact.payload)
+            question = self._pending.pop((fact.dst_ip, fact.dst_port, fact.src_ip, ident, name, kind), None)
+            return [*ended, _answered(fact, message, question)]
+        self._pending.setdefault((fact.src_ip, fact.src_port, fact.dst_ip, ident, name, kind), fact)
         if len(self._pending) > self._limit:
-            ended.append(self._pending.popitem(last=False)[1])
+            ended.append(_unanswered(self._pending.popitem(last=False)[1]))
         return ended
 
     def expire(self, time: int | None = None) -> list[Asked]:
         """The questions that waited too long at a time in ns; without one, all of them."""
         ended: list[Asked] = []
         while self._pending:
-            key, asked = next(iter(self._pending.items()))
-            if time is not None and time - asked.time < ANSWER_NS:
+            key, fact = next(iter(self._pending.items()))
+            if time is not None and time - fact.time < ANSWER_NS:
                 break
             del self._pending[key]
-            ended.append(asked)
+            ended.append(_unanswered(fact))
         return ended
 
 
-def _asked(fact: Message, message: DnsMessage) -> Asked:
-    """The lookup a message belongs to, from the client's side."""
-    client, resolver, mac = fact.src_ip, fact.dst_ip, fact.src_mac
-    if message.is_response:
-        client, resolver, mac = resolver, client, ""
-    return Asked(fact.time, client, mac, resolver, fact.transport, message.question, message.qtype, None)
+def _answered(fact: Message, message: DnsMessage, question: Message | None) -> Asked:
+    time, mac = (question.time, question.src_mac) if question else (fact.time, "")
+    return Asked(
+        time, fact.dst_ip, mac, fact.src_ip, fact.transport, message.question, message.qtype, message
+    )
 
 
-def _key(asked: Asked, client_port: int, ident: int) -> _Key:
-    return (asked.client_ip, client_port, asked.resolver_ip, ident, asked.question, asked.qtype)
+def _unanswered(fact: Message) -> Asked:
+    message = parse_dns(fact.payload)
+    return Asked(
+        fact.time,
+        fact.src_ip,
+        fact.src_mac,
+        fact.dst_ip,
+        fact.transport,
+        message.question,
+        message.qtype,
+        None,
+    )

@@ -3,7 +3,6 @@ import dns.rrset
 
 from sensor.knowledge.lookups import ANSWER_NS, Asked, Lookups
 from sensor.packets.facts import Message
-from sensor.wire.dns import parse_dns
 
 CLIENT, RESOLVER = ("10.0.0.7", 40_000), ("10.0.0.1", 53)
 S = 1_000_000_000
@@ -23,7 +22,7 @@ def feed(lookups: Lookups, time: int, payload: bytes, up: bool = True, port: int
     client = (CLIENT[0], port)
     (src, dst) = (client, RESOLVER) if up else (RESOLVER, client)
     fact = Message("dns", time, "udp", *src, *dst, "02:00:00:00:00:07", None, payload)
-    return lookups.observe(fact, parse_dns(payload))
+    return lookups.observe(fact)
 
 
 def test_question_and_answer_are_one_lookup() -> None:
