@@ -302,7 +302,7 @@ def _gunzip(data: bytes, file: BinaryIO) -> Iterator[bytes]:
     while data:
         member = zlib.decompressobj(wbits=31)
         while not member.eof:
-            if piece := member.decompress(data, CHUNK):
+            if piece := member.decompress(data, 1 << 16):
                 yield piece
             data = member.unconsumed_tail or member.unused_data
             if not data and not (data := file.read(CHUNK)) and not member.eof:

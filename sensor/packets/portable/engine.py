@@ -7,7 +7,6 @@ from collections.abc import Sequence
 from sensor.packets import facts
 from sensor.packets.facts import Fact, Frame, Limits, Message, Progress
 from sensor.packets.portable.assembly import SPAN
-from sensor.packets.portable.clear import ClearText
 from sensor.packets.portable.decap import (
     UNDECODABLE,
     Around,
@@ -32,7 +31,7 @@ from sensor.wire.dns import peek_question
 
 FIN, SYN, RST, ACK = 1, 2, 4, 16
 QUIC_SMALL = 64  # shorter datagrams carry acknowledgements
-_MESSAGES = {5353: "mdns", 67: "dhcp", 68: "dhcp", 53: "dns"}
+_MESSAGES = {53: "dns", 5353: "mdns", 67: "dhcp", 68: "dhcp"}  # the first that fits
 _UNDECIDED, _OPENING, _OPEN, _QUIET = State.UNDECIDED, State.OPENING, State.OPEN, State.QUIET
 
 
