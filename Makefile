@@ -40,7 +40,7 @@ types: .venv/ready-dev ## mypy --strict
 
 fuzz: .venv/ready-dev ## the parsers against hostile bytes, a minute each
 	$(PY) -m pip install --quiet atheris
-	$(PY) tests/fuzz/run.py
+	mkdir -p .fuzz/wire && $(PY) tests/fuzz/fuzz_wire.py .fuzz/wire -max_total_time=60 -max_len=4096
 
 docs: .venv/ready-dev ## pages that are generated from the code
 	$(PY) docs/generate.py

@@ -82,7 +82,7 @@ def matrix(frame: pd.DataFrame) -> alt.Chart:
     return chart
 
 
-def visibility(frame: pd.DataFrame) -> alt.Chart:
+def visibility(frame: pd.DataFrame) -> alt.LayerChart:
     """Bytes by visibility class: columns `label`, `bytes`, `share` (0..1), `kind` of VISIBILITY_COLOURS."""
     scale = alt.Scale(domain=list(VISIBILITY_COLOURS), range=list(VISIBILITY_COLOURS.values()))
     bars = alt.Chart(frame).encode(
@@ -92,4 +92,5 @@ def visibility(frame: pd.DataFrame) -> alt.Chart:
         tooltip=["label:N", alt.Tooltip("bytes:Q", format=","), alt.Tooltip("share:Q", format=".2%")],
     )
     text = bars.mark_text(align="left", dx=4).encode(text=alt.Text("share:Q", format=".1%"))
-    return (bars.mark_bar() + text).properties(height=alt.Step(26))
+    chart: alt.LayerChart = (bars.mark_bar() + text).properties(height=alt.Step(26))
+    return chart

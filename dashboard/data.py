@@ -8,6 +8,7 @@ from typing import TYPE_CHECKING, Any
 
 import pandas as pd
 import streamlit as st
+
 from collector.store import Store, open_store
 from sensor.config import load
 

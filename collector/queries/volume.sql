@@ -4,7 +4,7 @@ WITH (
     FROM usage
     WHERE time >= {start:DateTime64(6, 'UTC')} AND time < {end:DateTime64(6, 'UTC')}
 ) AS step
-SELECT toStartOfInterval(time, toIntervalSecond(step)) AS bucket,
+SELECT toDateTime64(toStartOfInterval(time, toIntervalSecond(step)), 0, 'UTC') AS bucket,
        service,
        sum(usage.bytes_up) AS bytes_up
 FROM usage
