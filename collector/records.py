@@ -13,7 +13,6 @@ import pyarrow as pa
 
 from collector.store import Store, StoreError
 
-
 _TEXTS = ("id", "name", "vendor", "vendor_name", "country", "category", "description", "facts", "catalogue")
 _SERVICES = pa.schema([*((name, pa.string()) for name in _TEXTS), ("score", pa.float32())])
 

@@ -129,11 +129,12 @@ class Store:
         )
 
     def arrow(self, sql: str, parameters: Mapping[str, Any] | None = None) -> pa.Table:
-        """Rows of one SELECT."""
+        """Rows of one SELECT. Arrow has nothing for DateTime, which comes as a number: select DateTime64."""
         bound = {name: _bindable(value) for name, value in (parameters or {}).items()}
         try:
             return self._client.query_arrow(sql, parameters=bound)
         except ClickHouseError as error:
+            self._client.ping()  # chDB gives what a query cut short had written to the next one
             raise StoreError(f"{shown(self.url)}: {_line(error)}") from error
 
     def rows(self, sql: str, parameters: Mapping[str, Any] | None = None) -> list[dict[str, Any]]:

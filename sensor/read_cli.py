@@ -11,7 +11,7 @@ import hashlib
 import json
 import sys
 import uuid
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, Literal
@@ -245,21 +245,38 @@ def _events(run: Run, file: Path) -> Iterator[Event]:
     from dataclasses import replace
 
     from sensor.packets.capture import Damaged
-    from sensor.packets.engine import facts
+    from sensor.packets.engine import facts, select
 
     settings = run.settings
     watch = replace(run.catalogue.watch(), all=run.everything)
-    monitor = _monitor(run, settings.read.engine)
+    engine, _ = select(settings.read.engine)
+    monitor = _monitor(run, engine)
     broken: Damaged | None = None
-    try:
-        for batch in facts(file, watch, settings.limits, engine=settings.read.engine):
-            for fact in batch:
-                yield from monitor.observe(fact)
-    except Damaged as error:
-        broken = error
+    with _progress(file) as progress:
+        try:
+            for batch in facts(file, watch, settings.limits, engine, progress):
+                for fact in batch:
+                    yield from monitor.observe(fact)
+        except Damaged as error:
+            broken = error
     yield from monitor.finish()
     if broken:
         raise broken
+
+
+@contextlib.contextmanager
+def _progress(file: Path) -> Iterator[Callable[[int, int], None] | None]:
+    """A bar on standard error, for a person who waits for a long file."""
+    if not sys.stderr.isatty() or str(file) == "-" or file.stat().st_size < LONG:
+        yield None
+        return
+    from rich.console import Console
+    from rich.markup import escape
+    from rich.progress import Progress
+
+    with Progress(console=Console(stderr=True), transient=True) as bar:
+        task = bar.add_task(escape(printable(file.name)), total=file.stat().st_size)
+        yield lambda position, _: bar.update(task, completed=position)
 
 
 def _monitor(run: Run, engine: str) -> Monitor:
@@ -298,7 +315,8 @@ def _report(run: Run) -> None:
     if run.form != "table":
         return
     if run.summary.packets or not run.skipped:
-        run.summary.show(Console(highlight=False))
+        console = Console(highlight=False)
+        run.summary.show(console if console.is_terminal else Console(highlight=False, width=140))
     if run.store:
         _say(f"{run.stored:,} rows stored in {run.settings.store.url}")
 

@@ -26,6 +26,7 @@ COLUMNS = (
     "first_seen",
     "last_seen",
 )
+_DAY = 86_400 * 1_000_000_000
 _FORMULA = ("=", "+", "-", "@", "\t", "\r")  # what a spreadsheet would run
 
 
@@ -124,7 +125,9 @@ class Summary:
         height = console.height if console.is_terminal else 48
         shown = uses[: max(height - 10, 5)]
         if shown:
-            console.print(_table(shown))
+            first, last = min(use.first_seen for use in uses), max(use.last_seen for use in uses)
+            console.print(f"{_clock(first)} to {_clock(last)} UTC")
+            console.print(_table(shown, "%H:%M:%S" if first // _DAY == last // _DAY else "%m-%d %H:%M"))
         else:
             console.print("No use of a known AI service.")
         for line in self._notes(len(uses) - len(shown)):
@@ -145,14 +148,16 @@ class Summary:
             yield f"{self.lost:,} packets or flows were dropped: the figures are too low."
 
 
-def _table(uses: list[Use]) -> Table:
-    table = Table(box=None, pad_edge=False, header_style="bold")
-    for name in ("client", "service", "evidence"):
-        table.add_column(name, overflow="ellipsis", no_wrap=True)
-    for name in ("connections", "up", "down"):
-        table.add_column(name, justify="right", no_wrap=True)
+def _table(uses: list[Use], clock: str) -> Table:
+    """On a narrow terminal client and service give way, figures do not."""
+    table = Table(box=None, pad_edge=False, header_style="bold", padding=(0, 1, 0, 0))
+    table.add_column("client", overflow="ellipsis", no_wrap=True, ratio=3)
+    table.add_column("service", overflow="ellipsis", no_wrap=True, ratio=2)
+    table.add_column("evidence", no_wrap=True, min_width=9)
+    for name, width in (("connections", 11), ("up", 7), ("down", 7)):
+        table.add_column(name, justify="right", no_wrap=True, min_width=width)
     for name in ("first seen", "last seen"):
-        table.add_column(name, no_wrap=True)
+        table.add_column(name, no_wrap=True, min_width=11)
     for use in uses:
         table.add_row(
             Text(printable(use.client)),
@@ -161,15 +166,15 @@ def _table(uses: list[Use]) -> Table:
             f"{use.connections:,}",
             volume(use.bytes_up),
             volume(use.bytes_down),
-            _clock(use.first_seen),
-            _clock(use.last_seen),
+            _clock(use.first_seen, clock),
+            _clock(use.last_seen, clock),
             style="dim" if use.evidence == "dns" else None,
         )
     return table
 
 
-def _clock(ns: int) -> str:
-    return f"{dt.datetime.fromtimestamp(ns // 1_000_000_000, dt.UTC):%Y-%m-%d %H:%M:%S}"
+def _clock(ns: int, form: str = "%Y-%m-%d %H:%M:%S") -> str:
+    return dt.datetime.fromtimestamp(ns // 1_000_000_000, dt.UTC).strftime(form)
 
 
 def _inert(value: str | int) -> str | int:

@@ -9,6 +9,7 @@ from pathlib import Path
 from typing import Any
 
 import pytest
+
 from collector import migrate
 from collector.store import Store, open_store
 from sensor.delivery.event import Connection, Exchange, Lookup, SensorStats
@@ -129,7 +130,9 @@ def lookup(**values: Any) -> Lookup:
 def exchange(**values: Any) -> Exchange:
     row: dict[str, Any] = dict.fromkeys(Exchange.__dataclass_fields__, "")
     row |= dict.fromkeys(("groups", "attachments", "tools", "data_classes"), ())
-    row |= dict.fromkeys(("tokens_in", "tokens_out", "cost_usd", "ttfb_ms", "duration_ms", "status", "stream"))
+    row |= dict.fromkeys(
+        ("tokens_in", "tokens_out", "cost_usd", "ttfb_ms", "duration_ms", "status", "stream")
+    )
     row |= {"time": START, "id": "x1", "client_ip": "10.0.0.5", "service": "ollama", "model": "llama3"}
     row |= {"confidence": 1.0, "bytes_up": 100, "bytes_down": 900, "retry": False, "evidence": "decrypted"}
     return Exchange(**{**row, **values})
@@ -137,5 +140,11 @@ def exchange(**values: Any) -> Exchange:
 
 def stats(**values: Any) -> SensorStats:
     row: dict[str, Any] = dict.fromkeys(SensorStats.__dataclass_fields__, 0)
-    row |= {"engine": "portable", "version": "0", "catalogue": "1-a", "time": START, "end_time": START + 60 * 10**9}
+    row |= {
+        "engine": "portable",
+        "version": "0",
+        "catalogue": "1-a",
+        "time": START,
+        "end_time": START + 60 * 10**9,
+    }
     return SensorStats(**{**row, **values})

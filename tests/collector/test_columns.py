@@ -9,7 +9,12 @@ DAY = 86_400 * 10**9
 
 def test_pieces_split_by_table_and_month():
     january, february = 1_706_659_200 * 10**9, 1_706_745_600 * 10**9  # 31 January, 1 February 2024
-    rows = [connection(time=january), lookup(time=february), connection(time=february), connection(time=january)]
+    rows = [
+        connection(time=january),
+        lookup(time=february),
+        connection(time=february),
+        connection(time=january),
+    ]
     found = {(table, of): len(piece) for table, of, piece in pieces(rows)}
     assert found == {("connections", 202401): 2, ("connections", 202402): 1, ("lookups", 202402): 1}
 

@@ -3,6 +3,7 @@ from __future__ import annotations
 import re
 
 import pytest
+
 from collector import migrate
 from collector.store import Store
 from sensor.delivery.event import TABLES, columns
@@ -13,14 +14,17 @@ from .conftest import RETENTION, connection
 @pytest.mark.parametrize("kind", TABLES, ids=TABLES.values())
 def test_tables_have_the_events_columns(store: Store, kind: type):
     found = store.rows(
-        "SELECT name FROM system.columns WHERE database = 'aiscope' AND table = {table:String} ORDER BY position",
+        "SELECT name FROM system.columns WHERE database = 'aiscope' AND table = {table:String} "
+        "ORDER BY position",
         {"table": TABLES[kind]},
     )
     assert [row["name"] for row in found] == ["sensor", "batch", "ingested", *columns(kind)]
 
 
 def test_what_is_nullable_is_what_may_be_unknown(store: Store):
-    rows = store.rows("SELECT table, name FROM system.columns WHERE database = 'aiscope' AND type LIKE 'Nullable%'")
+    rows = store.rows(
+        "SELECT table, name FROM system.columns WHERE database = 'aiscope' AND type LIKE 'Nullable%'"
+    )
     nullable = {(row["table"], row["name"]) for row in rows}
     for kind, table in TABLES.items():
         for name, field in kind.__dataclass_fields__.items():
@@ -60,7 +64,9 @@ def test_a_changed_file_is_noticed(store: Store, monkeypatch: pytest.MonkeyPatch
     first, *rest = migrate.migrations()
     changed = migrate.Migration(first.number, first.name, first.text + "-- more\n")
     monkeypatch.setattr(migrate, "migrations", lambda: [changed, *rest])
-    with pytest.raises(migrate.SchemaError, match=r"migration 1 \(events\) is not what the store was made with"):
+    with pytest.raises(
+        migrate.SchemaError, match=r"migration 1 \(events\) is not what the store was made with"
+    ):
         migrate.pending(store)
 
 
@@ -84,12 +90,14 @@ def test_retention_follows_the_settings_without_a_rebuild(store: Store):
 
 
 def _engine(store: Store, table: str) -> str:
-    (row,) = store.rows(f"SELECT engine_full FROM system.tables WHERE database = 'aiscope' AND name = '{table}'")
+    (row,) = store.rows(
+        f"SELECT engine_full FROM system.tables WHERE database = 'aiscope' AND name = '{table}'"
+    )
     return str(row["engine_full"])
 
 
 def test_an_old_capture_outlives_its_time_but_not_its_stay(store: Store):
-    """Retention counts from when rows came in: a TTL on event time would delete an old capture as it arrives."""
+    """Retention counts from when rows came in: else an old capture would be deleted as it arrives."""
     old = 1_000_000_000 * 10**9
     store.insert([connection(time=old, end_time=old, start_time=old)], sensor="s", batch=0, token="t")
     for table in ("connections", "usage_hourly", "usage_daily"):

@@ -5,6 +5,7 @@ import os
 from pathlib import Path
 
 import pytest
+
 from collector.store import QUERIES, Store, StoreError, as_url, open_store, shown
 
 from .conftest import START, connection, exchange, lookup, stats
@@ -24,8 +25,10 @@ def test_rows_come_back_as_they_went_in(store: Store):
     assert row["time"] == row["start_time"] == WHEN
     assert (row["sensor"], row["batch"], row["groups"]) == ("s1", 3, ["staff", "finance"])
     assert (row["first"], row["upload_bytes"], row["vlan"]) == (True, None, None)
-    assert abs((row["ingested"] - dt.datetime.now(dt.UTC)).total_seconds()) < 60
-    (row,) = store.rows("SELECT toString(client_ip) AS ip, toString(resolver_ip) AS via, answers, ttl FROM lookups")
+    assert abs(row["ingested"] - dt.datetime.now(dt.UTC).timestamp()) < 60
+    (row,) = store.rows(
+        "SELECT toString(client_ip) AS ip, toString(resolver_ip) AS via, answers, ttl FROM lookups"
+    )
     assert row == {"ip": "::ffff:10.0.0.5", "via": "::ffff:10.0.0.1", "answers": ["192.0.2.1"], "ttl": 60}
     assert store.rows("SELECT stream, tokens_in, tokens_out FROM exchanges") == [
         {"stream": True, "tokens_in": 5, "tokens_out": None}
@@ -53,9 +56,9 @@ def test_equal_batches_of_different_tokens_both_count(store: Store):
 
 
 def test_more_months_than_one_insert_may_touch(store: Store):
-    rows = [connection(time=START + k * 31 * 24 * HOUR) for k in range(120)]
-    assert store.insert(rows, sensor="s", batch=0, token="t") == 120
-    assert count(store, "connections") == 120
+    rows = [lookup(time=START + k * 31 * 24 * HOUR, service="") for k in range(105)]
+    assert store.insert(rows, sensor="s", batch=0, token="t") == 105
+    assert count(store, "lookups") == 105
 
 
 def test_rollups_count_connections_clients_and_what_cannot_be_told(store: Store):
@@ -85,7 +88,7 @@ def test_rollup_quantiles(store: Store):
     assert row["q"] == pytest.approx([50, 90, 99], abs=1.5)
 
 
-@pytest.mark.parametrize("name", sorted(path.stem for path in QUERIES.glob("*.sql")))
+@pytest.mark.parametrize("name", sorted(path.stem for path in QUERIES.glob("[!_]*.sql")))
 def test_every_query_runs_with_and_without_filters(store: Store, name: str):
     store.insert([connection(), lookup(), exchange(), stats(bytes_named=5)], sensor="s", batch=0, token="t")
     store.fetch(name)
@@ -124,8 +127,8 @@ def test_sql_gives_any_format(store: Store):
 
 
 def test_the_engine_has_bounds(store: Store):
-    with pytest.raises(StoreError, match="memory limit|MEMORY_LIMIT"):
-        store.rows("SELECT length(groupArray(repeat('x', 1000))) AS n FROM numbers(100000000)")
+    with pytest.raises(StoreError, match="MEMORY_LIMIT"):
+        store.rows("SELECT length(groupArray(repeat('x', 100000))) AS n FROM numbers(100000)")
     (row,) = store.rows("SELECT value FROM system.server_settings WHERE name = 'max_server_memory_usage'")
     assert int(row["value"]) == 2 << 30
 
