@@ -7,6 +7,7 @@ else.
 
 from __future__ import annotations
 
+import contextlib
 import hashlib
 import os
 import stat
@@ -196,9 +197,13 @@ def content_hash(found: Files) -> str:
     return digest.hexdigest()
 
 
-def _cache_file(folder: Path) -> Path:
+def _cache_file(folder: Path) -> Path | None:
+    """Where a folder's cache is; None for a user without a home."""
     base = os.environ.get("XDG_CACHE_HOME", "")
-    root = Path(base) if Path(base).is_absolute() else Path.home() / ".cache"
+    try:
+        root = Path(base) if Path(base).is_absolute() else Path.home() / ".cache"
+    except RuntimeError:
+        return None
     name = hashlib.sha256(os.fsencode(folder.resolve())).hexdigest()[:16]
     return root / "aiscope" / f"catalogue-{name}.json"
 
@@ -223,14 +228,13 @@ def _from_cache(store: Path, key: str) -> tuple[Vendor, ...] | None:
 
 def _to_cache(store: Path, key: str, found: tuple[Vendor, ...]) -> None:
     """Best effort: a cache that cannot be written is not missed."""
-    try:
+    with contextlib.suppress(OSError):
         store.parent.mkdir(mode=0o700, parents=True, exist_ok=True)
-        handle, name = tempfile.mkstemp(dir=store.parent, prefix=".catalogue-")  # mode 0600
-        with os.fdopen(handle, "wb") as file:
-            file.write(key.encode() + b"\n" + _VENDORS.dump_json(found, exclude_defaults=True))
-        Path(name).replace(store)
-    except OSError:
-        return
+        with tempfile.TemporaryDirectory(dir=store.parent, prefix=".new-") as scratch:  # mode 0700
+            fresh = Path(scratch) / "cache"
+            fresh.write_bytes(key.encode() + b"\n" + _VENDORS.dump_json(found, exclude_defaults=True))
+            fresh.chmod(0o600)
+            fresh.replace(store)
 
 
 _VENDORS = TypeAdapter(tuple[Vendor, ...])

@@ -78,8 +78,8 @@ def _pattern(text: str) -> str:
         wanted = _GLOB if "*" in label and not mark else _LABEL
         if not wanted.match(label):
             raise ValueError(f"{label!r} is no label of a host pattern")
-    if "*" in labels[-1] + labels[-2] or name.count("*") > 3:
-        raise ValueError("a glob ends in two literal labels and has at most three *")
+    if "*" in labels[-1] + labels[-2] or any(label.count("*") > 1 for label in labels):
+        raise ValueError("a glob ends in two literal labels, and has at most one * in each other")
     if re.fullmatch(r"[0-9.]+", name):
         raise ValueError("an address belongs under addresses")
     return mark + name
@@ -96,6 +96,8 @@ def _network(text: str) -> str:
 def _path(text: str) -> str:
     if not _PATH.match(text):
         raise ValueError("a path is `/...`, `=/...` or `METHOD /...`, in ASCII without spaces and commas")
+    if any(segment.count("*") > 1 for segment in text.split("/")):  # keeps matching linear
+        raise ValueError("at most one * in each segment of a path")
     return text
 
 

@@ -98,6 +98,11 @@ def test_a_good_folder(folder: Path) -> None:
         ),
         (
             "hosts: {app: [acme.example]}",
+            "requests: [{path: /a*b*}]",
+            "acme.yaml:8: services[0].requests[0].path: at most one *",
+        ),
+        (
+            "hosts: {app: [acme.example]}",
             "requests: [{path: api}]",
             "acme.yaml:8: services[0].requests[0].path: a path is",
         ),
@@ -250,6 +255,12 @@ def test_a_damaged_cache_is_replaced(folder: Path, tmp_path: Path, text: bytes) 
 def test_no_place_for_a_cache(folder: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     (tmp_path / "file").write_text("")
     monkeypatch.setenv("XDG_CACHE_HOME", str(tmp_path / "file"))
+    assert len(vendors(files(folder))) == 1
+
+
+def test_a_user_without_a_home(folder: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.delenv("XDG_CACHE_HOME")
+    monkeypatch.setattr(Path, "home", lambda: (_ for _ in ()).throw(RuntimeError("no home")))
     assert len(vendors(files(folder))) == 1
 
 

@@ -130,7 +130,8 @@ PORTS: dict[str, Any] = {"port": int, "retention_days": fact}
         ("a-.b", None),
         ("x" * 64 + ".com", None),
         (".".join(["abcdefgh"] * 30), None),
-        ("*.*.*.*.a.b", None),
+        ("*.*.*.*.a.b", "*.*.*.*.a.b"),
+        ("x*y*.a.b", None),
     ],
 )
 def test_host_patterns(text: str, normal: str | None) -> None:
