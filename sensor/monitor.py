@@ -34,13 +34,11 @@ from sensor.packets.facts import VISIBILITY, Clear, Fact, Flow, Limits, Message,
 from sensor.wire.community import community_id
 from sensor.wire.cursor import Malformed
 from sensor.wire.dhcp import parse_dhcp
-from sensor.wire.dns import DnsMessage, parse_dns
+from sensor.wire.dns import parse_dns
 from sensor.wire.names import is_address
 
-_NS = 1_000_000_000
 _SEALED = ("user", "client_host", "client_mac")
 _NOWHERE = Location()
-_SAMPLE = 4_096  # of a response, to tell which software it is
 _CLIENTS = 4_096  # distinct clients whose class is remembered
 _ANSWERS = 64  # records of a lookup's answer
 # Columns that a look at packets alone leaves open.
@@ -126,7 +124,7 @@ class Monitor:
         self._connections: dict[int, _Connection] = {}
         self._conversations = Conversations(clear_bytes=self._limits.clear_bytes)
         self._lookups = Lookups()
-        self._learnt = evidence.Learnt()
+        self._learnt = evidence.Learnt(self._limits)
 
     def observe(self, fact: Fact) -> list[Event]:
         """The events a fact gives rise to."""
@@ -187,7 +185,7 @@ class Monitor:
         progress = _sum(known.waiting, fact)
         if known.match or self._all:
             known.waiting = None
-            yield from self._introduce(fact.flow.client_ip, progress.start)
+            yield from self._identified(self._identities.introduce(fact.flow.client_ip, progress.start))
             yield self._slice(known, progress)
             known.first = False
         else:
@@ -251,7 +249,7 @@ class Monitor:
 
     def _turns(self, known: _Connection, flow: Flow, turns: Iterable[Turn]) -> Iterator[Event]:
         for turn in turns:
-            match = self._request(turn, flow.server_port)
+            match = turn.match(self._catalogue, flow.server_port)
             if match is None:
                 continue
             known.content = True
@@ -260,18 +258,6 @@ class Monitor:
             if turn.over and (call := turn.call):
                 known.exchanges += 1
                 yield self._exchange(known, flow, turn, call, match)
-
-    def _request(self, turn: Turn, server_port: int) -> Match | None:
-        request, response = turn.request, turn.response
-        return self._catalogue.match_request(
-            request.method,
-            request.host,
-            request.port or server_port,
-            request.target if request.target.startswith("/") else request.path,
-            dict(request.headers),
-            dict(response.headers) if response else {},
-            turn.received.data[:_SAMPLE],
-        )
 
     def _exchange(self, known: _Connection, flow: Flow, turn: Turn, call: Call, match: Match) -> Exchange:
         usage = turn.usage
@@ -324,15 +310,10 @@ class Monitor:
         for asked in lookups:
             match = asked.match(self._catalogue)
             if match and asked.answer:
-                self._learn(asked, asked.answer, match)
+                self._learnt.learn(asked.client_ip, asked.answer.hosts, match.service, asked.time)
             if match or self._all:
-                yield from self._introduce(asked.client_ip, asked.time)
+                yield from self._identified(self._identities.introduce(asked.client_ip, asked.time))
                 yield self._lookup(asked, match)
-
-    def _learn(self, asked: Asked, answer: DnsMessage, match: Match) -> None:
-        for _, address, ttl in answer.hosts:
-            keep = min(max(ttl * _NS, self._limits.name_min_ns), self._limits.name_max_ns)
-            self._learnt.learn(asked.client_ip, address, match.service, asked.time + keep)
 
     def _lookup(self, asked: Asked, match: Match | None) -> Lookup:
         who, answer = self._identities.who(asked.client_ip, asked.time), asked.answer
@@ -352,22 +333,12 @@ class Monitor:
             **_service(match),
         )
 
-    def _introduce(self, ip: str, time: int) -> Iterator[Event]:
-        return self._identified(self._identities.introduce(ip, time))
-
     def _identified(self, sightings: Iterable[Sighting]) -> Iterator[Event]:
         for seen in sightings:
             yield Identity(
-                time=seen.time,
-                valid_until=seen.until,
-                source=seen.source,
-                confidence=seen.confidence,
-                client_ip=seen.ip,
-                client_mac=seen.mac,
-                client_host=seen.host,
-                user=seen.user,
-                groups=seen.groups,
-            )
+                seen.time, seen.until, seen.source, seen.confidence,
+                seen.ip, seen.mac, seen.host, seen.user, seen.groups,
+            )  # fmt: skip
 
     # Statistics
 

@@ -8,6 +8,9 @@ same. A pre-connect that carries nothing stays `sni`.
 from __future__ import annotations
 
 from collections import OrderedDict
+from collections.abc import Iterable
+
+from sensor.packets.facts import Limits
 
 ON_THE_WIRE = frozenset({"sni", "quic_sni", "http_host", "connect", "socks"})
 
@@ -72,23 +75,25 @@ def channel(service: str, role: str, client_class: str) -> str:
 class Learnt:
     """Which services' names led a client to an address: one of many is a weaker word than the only one."""
 
-    def __init__(self, limit: int = ADDRESSES) -> None:
-        self._limit = limit
+    def __init__(self, limits: Limits | None = None, pairs: int = ADDRESSES) -> None:
+        self._limits = limits or Limits()
+        self._pairs = pairs
         self._names: OrderedDict[tuple[str, str], dict[str, int]] = OrderedDict()
 
-    def learn(self, client: str, address: str, service: str, until: int) -> None:
-        """A name of `service` was answered with `address`; good until a time in ns."""
-        key = (client, address)
-        names = self._names.setdefault(key, {})
-        names.pop(service, None)
-        names[service] = until
-        if len(names) > NAMES:
-            del names[next(iter(names))]
-        self._names.move_to_end(key)
-        if len(self._names) > self._limit:
-            self._names.popitem(last=False)
+    def learn(self, client: str, hosts: Iterable[tuple[str, str, int]], service: str, time: int) -> None:
+        """A name of `service` was answered with (name, address, TTL in s); good as long as in the engine."""
+        for _, address, ttl in hosts:
+            names = self._names.setdefault((client, address), {})
+            names.pop(service, None)
+            keep = min(max(ttl * 1_000_000_000, self._limits.name_min_ns), self._limits.name_max_ns)
+            names[service] = time + keep
+            if len(names) > NAMES:
+                del names[next(iter(names))]
+            self._names.move_to_end((client, address))
+            if len(self._names) > self._pairs:
+                self._names.popitem(last=False)
 
     def candidates(self, client: str, address: str, time: int) -> int:
         """Services the address may stand for, at least one."""
         names = self._names.get((client, address), {})
-        return max(1, sum(until >= time for until in names.values()))
+        return max(1, sum(time < until for until in names.values()))

@@ -5,12 +5,14 @@ from __future__ import annotations
 from collections import OrderedDict, deque
 from dataclasses import dataclass, field
 
+from sensor.knowledge.catalogue import Catalogue, Match
 from sensor.knowledge.content import Call, Kept, Usage, read_call, read_usage
 from sensor.packets.facts import Clear, Limits
 from sensor.wire.http import Body, End, Head, HttpEvent, HttpRequest, HttpResponse, HttpStream
 
 CONVERSATIONS = 1_024  # of each turn up to 64 KiB of the request and as much of the response
 OPEN = 64  # requests without a whole response; clients that pipeline at all send a handful
+SAMPLE = 4_096  # of a response, to tell which software it is
 _EVERYTHING = 1 << 62  # bodies pass through the stream; what is kept of them is `Kept`'s to bound
 
 
@@ -26,6 +28,19 @@ class Turn:
     received: Kept = field(default_factory=Kept)
     end: int = 0  # when the latest byte of either side came
     over: bool = False
+
+    def match(self, catalogue: Catalogue, port: int) -> Match | None:
+        """The service it is for; `port` is the connection's."""
+        request, response = self.request, self.response
+        return catalogue.match_request(
+            request.method,
+            request.host,
+            request.port or port,
+            request.target if request.target.startswith("/") else request.path,
+            dict(request.headers),
+            dict(response.headers) if response else {},
+            self.received.data[:SAMPLE],
+        )
 
     @property
     def call(self) -> Call | None:

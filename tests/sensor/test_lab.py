@@ -59,10 +59,10 @@ def truth(name: str) -> dict[str, Any]:
 
 
 @cache
-def rows(name: str, all: bool = False) -> tuple[Event, ...]:
+def rows(name: str, all: bool = False, kind: str = "portable") -> tuple[Event, ...]:
     watch = replace(catalogue().watch(), all=all)
-    monitor = Monitor(catalogue(), all=all, engine=engine.select()[0])
-    batches = engine.facts(LAB / f"{name}.pcap", watch, Limits())
+    monitor = Monitor(catalogue(), all=all, engine=kind)
+    batches = engine.facts(LAB / f"{name}.pcap", watch, Limits(), engine=kind)
     found = [event for batch in batches for fact in batch for event in monitor.observe(fact)]
     return (*found, *monitor.finish())
 
@@ -227,8 +227,9 @@ def test_every_lookup_is_answered(name: str) -> None:
 
 
 @each
-def test_golden(name: str) -> None:
-    found = [as_json(row) for row in rows(name)]
+@pytest.mark.parametrize("kind", sorted({"portable", engine.select()[0]}))
+def test_golden(name: str, kind: str) -> None:
+    found = [as_json(row) for row in rows(name, kind=kind)]
     for row in found:
         for varies in ("engine", "version", "catalogue"):
             row.pop(varies, None)

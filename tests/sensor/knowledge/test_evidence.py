@@ -1,6 +1,7 @@
 import pytest
 
 from sensor.knowledge.evidence import NAMES, Learnt, channel, confidence, rung
+from sensor.packets.facts import Limits
 
 
 @pytest.mark.parametrize(
@@ -64,26 +65,22 @@ def test_channel(service: str, role: str, client: str, expected: str) -> None:
 
 
 def test_candidates_are_by_client_address_and_time() -> None:
-    learnt = Learnt()
-    assert learnt.candidates("10.0.0.1", "192.0.2.1", 0) == 1
-    learnt.learn("10.0.0.1", "192.0.2.1", "claude", 10)
-    learnt.learn("10.0.0.1", "192.0.2.1", "chatgpt", 20)
-    learnt.learn("10.0.0.1", "192.0.2.1", "chatgpt", 30)
-    learnt.learn("10.0.0.2", "192.0.2.1", "gemini", 30)
-    assert [learnt.candidates("10.0.0.1", "192.0.2.1", time) for time in (0, 10, 11, 30, 31)] == [
-        2,
-        2,
-        1,
-        1,
-        1,
-    ]
+    second = 1_000_000_000
+    learnt = Learnt(Limits(name_min_ns=5 * second, name_max_ns=30 * second))
+    address = "192.0.2.1"
+    assert learnt.candidates("10.0.0.1", address, 0) == 1
+    learnt.learn("10.0.0.1", [("a", address, 1)], "claude", 0)
+    learnt.learn("10.0.0.1", [("b", address, 20)], "chatgpt", 0)
+    learnt.learn("10.0.0.1", [("b", address, 90), ("b", "192.0.2.2", 90)], "chatgpt", 0)
+    learnt.learn("10.0.0.2", [("c", address, 30)], "gemini", 0)
+    times = (0, 4, 5, 29, 30)
+    assert [learnt.candidates("10.0.0.1", address, t * second) for t in times] == [2, 2, 1, 1, 1]
 
 
 def test_memory_is_bounded() -> None:
-    learnt = Learnt(limit=2)
+    learnt = Learnt(pairs=2)
     for number in range(100):
-        learnt.learn("10.0.0.1", "192.0.2.1", f"service-{number}", 1)
+        learnt.learn("10.0.0.1", [("a", "192.0.2.1", 60)], f"service-{number}", 0)
     assert learnt.candidates("10.0.0.1", "192.0.2.1", 0) == NAMES
-    for number in range(2, 4):
-        learnt.learn("10.0.0.1", f"192.0.2.{number}", "claude", 1)
+    learnt.learn("10.0.0.1", [("a", f"192.0.2.{number}", 60) for number in (2, 3)], "claude", 0)
     assert learnt.candidates("10.0.0.1", "192.0.2.1", 0) == 1

@@ -1,3 +1,4 @@
+from sensor.knowledge.catalogue import load
 from sensor.knowledge.exchanges import OPEN, Conversation, Conversations, Turn
 from sensor.packets.facts import Clear, Flow
 
@@ -127,3 +128,20 @@ def test_connections_are_bounded_and_counted() -> None:
         talks.observe(clear(True, 1, request(b"{}"), flow=flow))
     assert talks.dropped == 3
     assert [len(talks.finish(flow)) for flow in range(5)] == [0, 0, 0, 1, 1]
+
+
+def test_the_service_of_a_turn() -> None:
+    catalogue = load()
+
+    def match(sent: bytes, port: int) -> str:
+        talk = Conversation()
+        talk.observe(clear(True, 1, sent))
+        (turn,) = talk.observe(clear(False, 2, response(b"{}")))
+        found = turn.match(catalogue, port)
+        return found.service if found else ""
+
+    assert match(request(b"{}"), 8000) == "openai-compatible"
+    assert match(request(b"{}", "/api/chat"), 11434) == "ollama"
+    assert match(request(b"{}", "/login"), 8000) == ""
+    through = request(b"{}", "http://api.openai.com/v1/x").replace(b"Host: a", b"Host: api.openai.com")
+    assert match(through, 3128) == "openai-api"  # a proxy for plain HTTP

@@ -1,6 +1,7 @@
 import dns.message
 import dns.rrset
 
+from sensor.knowledge.catalogue import load
 from sensor.knowledge.lookups import ANSWER_NS, Asked, Lookups
 from sensor.packets.facts import Message
 
@@ -81,3 +82,16 @@ def test_memory_is_bounded() -> None:
 
 def test_a_message_without_a_question_is_nothing() -> None:
     assert feed(Lookups(), 0, bytes(12)) == []
+
+
+def test_the_service_of_a_lookup() -> None:
+    catalogue = load()
+
+    def service(name: str, **more: str) -> str:
+        (asked,) = feed(Lookups(), 9, answer(name, **more), up=False)
+        found = asked.match(catalogue)
+        return found.service if found else ""
+
+    assert service("claude.ai") == "claude"
+    assert service("ai.example.com", kind="CNAME", data="api.openai.com.") == "openai-api"
+    assert service("www.example.com") == ""
