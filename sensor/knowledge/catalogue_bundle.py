@@ -163,7 +163,8 @@ def _install(files: dict[str, str], home: Path) -> str:
     with _locked(home), tempfile.TemporaryDirectory(dir=home, prefix=".new-") as scratch:
         folder = Path(scratch) / "catalogue"
         _write(folder, files)
-        name = _accept(folder, version(newest(home)))
+        before = newest(home)
+        name = _accept(folder, version(before))
         target = home / name
         if target.is_symlink():
             target.unlink()
@@ -171,7 +172,7 @@ def _install(files: dict[str, str], home: Path) -> str:
             shutil.rmtree(target)
         folder.rename(target)
         _switch(home, Path(scratch), name)
-        _sweep(home, keep={name})
+        _sweep(home, keep={name, before.name})  # somebody may be reading the one before
     return name
 
 
@@ -210,7 +211,7 @@ def _switch(home: Path, scratch: Path, name: str) -> None:
 
 
 def _sweep(home: Path, keep: set[str]) -> None:
-    """Older catalogues. Whoever uses one has read it and does not need its folder."""
+    """Older catalogues: whoever uses one has read it and does not need its folder."""
     for path in home.iterdir():
         if (
             path.is_dir()

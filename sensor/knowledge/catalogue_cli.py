@@ -96,9 +96,9 @@ def check(folder: Path) -> None:
 @click.option("--json", "json_", is_flag=True, help="One JSON object per name.")
 @click.pass_obj
 def explain(places: Places, names: tuple[str, ...], json_: bool) -> None:
-    """Say what NAMES (host names or addresses) belong to, and why. Without any: from standard input."""
+    """Say what NAMES (host names or addresses) belong to, and why; without any, from standard input."""
     found = places.load()
-    for name in names or _lines():
+    for name in _lines() if names in ((), ("-",)) else names:
         match = found.match_address(name) if _is_address(name) else found.match(name)
         if json_:
             row = dataclasses.asdict(match) if match else dict.fromkeys(FIELDS)

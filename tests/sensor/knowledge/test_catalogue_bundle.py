@@ -80,7 +80,9 @@ def test_install_and_go_on(tmp_path: Path, bundle: Callable[..., bytes]) -> None
     assert load(newest(home), cache=False).id == first
     second = install(bundle(FIRST + 1), PIN, home)
     assert load(newest(home), cache=False).id == second
-    assert {path.name for path in home.iterdir()} == {".lock", "current", second}
+    assert {path.name for path in home.iterdir()} == {".lock", "current", first, second}
+    third = install(bundle(FIRST + 2), PIN, home)
+    assert {path.name for path in home.iterdir()} == {".lock", "current", second, third}
     assert load(newest(home), cache=False).match("chat.example")
 
 
@@ -222,7 +224,7 @@ def test_cut_short_while_writing(
     monkeypatch.undo()
     second = install(bundle(FIRST + 1), PIN, home)
     assert load(newest(home), cache=False).id == second
-    assert len(state(home)) == len(before)
+    assert len(state(home)) < 2 * len(before)
 
 
 def test_two_updates_at_once(tmp_path: Path, bundle: Callable[..., bytes]) -> None:

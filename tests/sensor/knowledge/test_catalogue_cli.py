@@ -99,6 +99,10 @@ def test_explain_reads_standard_input() -> None:
         "b\ufffdad.claude.ai",
         "\x1b[31m\x7f.claude.ai",
     ]
+    assert (
+        run("explain", "--json", "-", stdin=b"chatgpt.com").stdout
+        == result.stdout.splitlines(keepends=True)[0]
+    )
     assert "\x1b" not in result.stdout
     assert "\x7f" not in result.stdout
 
