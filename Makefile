@@ -38,6 +38,15 @@ fix: .venv/ready-dev ## ruff, correcting what it can
 types: .venv/ready-dev ## mypy --strict
 	$(PY) -m mypy
 
+native: ## the Rust engine: format, clippy, unit tests
+	cd sensor/packets/core && cargo fmt --check
+	cd sensor/packets/core && cargo clippy --quiet --all-targets -- -D warnings
+	cd sensor/packets/core && cargo test --quiet
+
+wheel: .venv/ready-dev ## a wheel with the native engine for every Python from 3.11 on
+	AISCOPE_NATIVE=yes $(PY) -m pip wheel --quiet --no-deps --wheel-dir dist .
+	@ls dist/*.whl
+
 fuzz: .venv/ready-dev ## the parsers against hostile bytes, a minute each
 	$(PY) -m pip install --quiet atheris
 	mkdir -p .fuzz/wire && $(PY) tests/fuzz/fuzz_wire.py .fuzz/wire -max_total_time=60 -max_len=4096
