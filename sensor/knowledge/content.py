@@ -77,6 +77,10 @@ class Kept:
             del self._tail[:-KEPT]
             self.whole = False
 
+    def drop(self) -> None:
+        """Let the bytes go, not their number."""
+        self._head, self._tail, self.whole = bytearray(), bytearray(), False
+
     @property
     def data(self) -> bytes:
         """What was kept, with a NUL where bytes were left out, so that nothing is read across the gap."""
@@ -172,7 +176,8 @@ def _glimpse(data: bytes) -> dict[str, Any]:
 
 
 def _clean(text: str) -> str:
-    return text.encode("unicode_escape").decode()[:200]
+    """Bounded, and without control characters: it goes into tables and logs."""
+    return text[:200] if text.isprintable() else text.encode("unicode_escape").decode()[:200]
 
 
 def _text(pattern: re.Pattern[bytes], data: bytes) -> str:

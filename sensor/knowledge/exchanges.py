@@ -10,8 +10,8 @@ from sensor.knowledge.content import Call, Kept, Usage, read_call, read_usage
 from sensor.packets.facts import Clear, Limits
 from sensor.wire.http import Body, End, Head, HttpEvent, HttpRequest, HttpResponse, HttpStream
 
-CONVERSATIONS = 1_024  # of each turn up to 64 KiB of the request and as much of the response
-OPEN = 64  # requests without a whole response; clients that pipeline at all send a handful
+CONVERSATIONS = 1_024  # of each at most one request's and one response's `Kept`
+OPEN = 8  # requests without a whole response; clients that pipeline at all send a handful
 SAMPLE = 4_096  # of a response, to tell which software it is
 _EVERYTHING = 1 << 62  # bodies pass through the stream; what is kept of them is `Kept`'s to bound
 
@@ -27,7 +27,14 @@ class Turn:
     answered: int = 0  # when the response's head came
     received: Kept = field(default_factory=Kept)
     end: int = 0  # when the latest byte of either side came
+    call: Call | None = None  # the use of a service that the request makes, if it does
     over: bool = False
+
+    def sent_all(self) -> None:
+        """The request is over: what matters is read, and its body is let go."""
+        sent = self.sent.decoded(self.request.get("content-encoding") or "")
+        self.call = read_call(self.request.method, self.request.target, sent)
+        self.sent.drop()
 
     def match(self, catalogue: Catalogue, port: int) -> Match | None:
         """The service it is for; `port` is the connection's."""
@@ -41,12 +48,6 @@ class Turn:
             dict(response.headers) if response else {},
             self.received.data[:SAMPLE],
         )
-
-    @property
-    def call(self) -> Call | None:
-        """The use of a service that the request makes, if it does."""
-        sent = self.sent.decoded(self.request.get("content-encoding") or "")
-        return read_call(self.request.method, self.request.target, sent)
 
     @property
     def usage(self) -> Usage:
@@ -74,7 +75,7 @@ class Turn:
 
 
 class Conversation:
-    """Reads one connection. Holds at most `OPEN` turns, of each what `Kept` keeps."""
+    """Reads one connection. Holds the heads of at most `OPEN` turns, and two bodies as `Kept` keeps them."""
 
     def __init__(self) -> None:
         self._stream = HttpStream(keep=_EVERYTHING)
@@ -133,15 +134,23 @@ class Conversation:
 
     def _end(self, event: End) -> list[Turn]:
         if event.up:
-            self._sending = None
+            self._sent()
             return []
         if not self._asked or self._asked[0].response is None:  # an interim response
             return []
         turn = self._asked.popleft()
+        if turn is self._sending:  # a server may answer before it has read everything
+            self._sent()
         turn.over = True
         return [turn]
 
+    def _sent(self) -> None:
+        if self._sending:
+            self._sending.sent_all()
+        self._sending = None
+
     def _give_up(self) -> list[Turn]:
+        self._sent()
         left = list(self._asked)
         self._asked.clear()
         for turn in left:

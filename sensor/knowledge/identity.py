@@ -168,7 +168,8 @@ class Identities:
 
 def _host(name: str) -> str:
     """A host name fit for a table: printable and bounded, for anyone on the link can write it."""
-    return name.rstrip(".").encode("unicode_escape").decode()[:HOST_LENGTH]
+    name = name.rstrip(".")
+    return (name if name.isprintable() else name.encode("unicode_escape").decode())[:HOST_LENGTH]
 
 
 def _keep(table: OrderedDict[K, V], key: K, value: V, limit: int) -> None:

@@ -42,6 +42,18 @@ def test_a_request_and_its_response() -> None:
     assert (turn.start, turn.duration_ms) == (turn.start, (9 * MS - turn.start) / 1e6)
     assert not turn.retry
     assert talk.uploaded == 30
+    assert turn.sent.data == b"\0"  # read, and let go
+
+
+def test_an_answer_that_comes_before_the_request_is_over() -> None:
+    talk = Conversation()
+    sent = request(b'{"model": "m", "prompt": "x"}', "/v1/completions")
+    talk.observe(clear(True, 1, sent[:-3]))
+    (turn,) = over(talk.observe(clear(False, 2, response(b"{}", 413))))
+    assert turn.call is not None
+    assert turn.call.operation == "completion"
+    assert talk.observe(clear(True, 3, sent[-3:])) == []
+    assert over(talk.observe(clear(False, 4, response(b"{}")))) == []
 
 
 def test_one_after_the_other_and_pipelined() -> None:
