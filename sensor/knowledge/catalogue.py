@@ -213,7 +213,7 @@ def _identity(root: Path, services: Files, mine: Files) -> str:
 
 def version(root: Path) -> int:
     """The number that grows with every published state: the date and a count of the day."""
-    text = (root / "version").read_text("ascii").strip()
+    text = (root / "version.yaml").read_text("ascii").strip()
     if not re.fullmatch(r"[0-9]{1,15}", text):
-        raise CatalogueError([Problem("version", 1, "", "not a number")])
+        raise CatalogueError([Problem("version.yaml", 1, "", "not a number")])
     return int(text)

@@ -39,7 +39,7 @@ MAX_BUNDLE = 16 * 1_048_576  # 600 services are about 0.2 MB
 MAX_UNPACKED = 64 * 1_048_576
 MAX_WINDOW = 16 * 1_048_576  # zstd's memory; level 19 needs half of it
 TIMEOUT = 30.0  # seconds without a byte
-SIDE = ("version", "resolvers.yaml", "clients.yaml", "rubric.yaml", "rejected.tsv")
+SIDE = ("version.yaml", "resolvers.yaml", "clients.yaml", "rubric.yaml", "rejected.tsv")
 _NAME = re.compile(r"services/[a-z0-9]+(?:-[a-z0-9]+)*\.yaml\Z")
 _SURROGATE = re.compile("[\ud800-\udfff]")  # JSON can write one, UTF-8 cannot
 

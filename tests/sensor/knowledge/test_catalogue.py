@@ -172,7 +172,7 @@ def test_a_replaced_service_wins_over_equal_patterns_too() -> None:
 def root(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
     monkeypatch.setenv("XDG_CACHE_HOME", str(tmp_path / "cache"))
     (tmp_path / "root" / "services").mkdir(parents=True)
-    (tmp_path / "root" / "version").write_text("7\n")
+    (tmp_path / "root" / "version.yaml").write_text("7\n")
     write(tmp_path / "root" / "services", "acme", "acme.example")
     return tmp_path / "root"
 
@@ -199,7 +199,7 @@ def test_load(root: Path, tmp_path: Path) -> None:
 @pytest.mark.parametrize(
     "change",
     [
-        lambda root: (root / "version").write_text("8"),
+        lambda root: (root / "version.yaml").write_text("8"),
         lambda root: write(root / "services", "acme", "other.example"),
         lambda root: write(root / "services", "more", "more.example"),
         lambda root: (root / "resolvers.yaml").write_text("resolvers: []"),
@@ -225,7 +225,7 @@ def test_a_bad_override_is_an_error(root: Path, tmp_path: Path) -> None:
 
 @pytest.mark.parametrize("text", ["", "x", "-1", "1" * 20, "1\n2", "²"])
 def test_a_version_is_a_number(root: Path, text: str) -> None:
-    (root / "version").write_text(text)
+    (root / "version.yaml").write_text(text)
     with pytest.raises((CatalogueError, UnicodeDecodeError)):
         version(root)
 

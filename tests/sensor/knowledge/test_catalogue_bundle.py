@@ -43,7 +43,7 @@ def source(tmp_path_factory: pytest.TempPathFactory) -> Path:
 @pytest.fixture
 def bundle(source: Path) -> Callable[..., bytes]:
     def make(number: int) -> bytes:
-        (source / "version").write_text(f"{number}\n")
+        (source / "version.yaml").write_text(f"{number}\n")
         return pack(source, KEY)
 
     return make
@@ -68,7 +68,7 @@ def state(home: Path) -> list[tuple[str, str]]:
 def test_a_bundle_is_what_was_packed(source: Path, bundle: Callable[..., bytes]) -> None:
     data = bundle(FIRST)
     found = unpack(data, PIN)
-    assert found["version"] == f"{FIRST}\n"
+    assert found["version.yaml"] == f"{FIRST}\n"
     assert found["services/chat.yaml"] == (source / "services" / "chat.yaml").read_text()
     assert bundle(FIRST) == data
 
@@ -89,7 +89,7 @@ def test_install_and_go_on(tmp_path: Path, bundle: Callable[..., bytes]) -> None
 def test_a_package_that_is_newer_wins(tmp_path: Path, bundle: Callable[..., bytes]) -> None:
     home = tmp_path / "home"
     install(bundle(FIRST), PIN, home)
-    (home / "current" / "version").write_text("1")
+    (home / "current" / "version.yaml").write_text("1")
     assert newest(home) == PACKAGED
 
 
@@ -117,7 +117,7 @@ ATTACKS: dict[str, tuple[Callable[[bytes], bytes], str]] = {
     "a list": (lambda data: signed([]), "not what a bundle holds"),
     "no files": (lambda data: signed({"files": {}}), "not what a bundle holds"),
     "files of another kind": (lambda data: signed({"files": [1]}), "not what a bundle holds"),
-    "a number for a file": (lambda data: change(data, {"version": 9}), "version: not text"),
+    "a number for a file": (lambda data: change(data, {"version.yaml": 9}), "version.yaml: not text"),
     "a huge file": (lambda data: change(data, {"services/x.yaml": "#" * 2_000_000}), "too long"),
     "path traversal": (lambda data: change(data, {"services/../../x.yaml": "a"}), "not allowed"),
     "an absolute path": (lambda data: change(data, {"/etc/cron.d/x": "a"}), "not allowed"),
@@ -130,10 +130,10 @@ ATTACKS: dict[str, tuple[Callable[[bytes], bytes], str]] = {
     "a bad vendor file": (lambda data: change(data, {"services/x.yaml": "vendor: x"}), "not sound: x.yaml"),
     "a bad side file": (lambda data: change(data, {"rubric.yaml": "criteria: 1"}), "not sound: rubric.yaml"),
     "a duplicate": (lambda data: change(data, {"services/x.yaml": twin(data)}), "not sound: x.yaml"),
-    "no version": (lambda data: change(data, {"version": ""}), "not sound: version"),
-    "not a number": (lambda data: change(data, {"version": "9e99"}), "not sound: version"),
+    "no version": (lambda data: change(data, {"version.yaml": ""}), "not sound: version.yaml"),
+    "not a number": (lambda data: change(data, {"version.yaml": "9e99"}), "not sound: version.yaml"),
     "a surrogate": (lambda data: change(data, {"services/x.yaml": "a: \ud800"}), "not text"),
-    "an old version": (lambda data: change(data, {"version": str(FIRST - 1)}), "is not newer than"),
+    "an old version": (lambda data: change(data, {"version.yaml": str(FIRST - 1)}), "is not newer than"),
     "the same version": (lambda data: data, "is not newer than"),
 }
 
@@ -144,7 +144,7 @@ def raw(text: bytes) -> bytes:
 
 
 def change(data: bytes, files: dict[str, Any]) -> bytes:
-    return signed({"files": {**unpack(data, PIN), "version": str(FIRST + 5), **files}})
+    return signed({"files": {**unpack(data, PIN), "version.yaml": str(FIRST + 5), **files}})
 
 
 def twin(data: bytes) -> str:
@@ -189,12 +189,12 @@ def test_a_large_file_is_not_read_whole(tmp_path: Path, monkeypatch: pytest.Monk
 def test_a_link_in_the_way_is_replaced_not_followed(tmp_path: Path, bundle: Callable[..., bytes]) -> None:
     home, elsewhere = tmp_path / "home", tmp_path / "elsewhere"
     (elsewhere / "services").mkdir(parents=True)
-    (elsewhere / "version").write_text("3")
+    (elsewhere / "version.yaml").write_text("3")
     home.mkdir()
     (home / "current").symlink_to(elsewhere)
     name = install(bundle(FIRST), PIN, home)
     assert (home / "current").readlink() == Path(name)
-    assert sorted(path.name for path in elsewhere.iterdir()) == ["services", "version"]
+    assert sorted(path.name for path in elsewhere.iterdir()) == ["services", "version.yaml"]
 
 
 def test_a_link_under_the_new_name_is_not_followed(tmp_path: Path, bundle: Callable[..., bytes]) -> None:

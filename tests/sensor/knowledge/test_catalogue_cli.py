@@ -220,7 +220,7 @@ def test_bundles_from_key_to_update(tmp_path: Path, few: Path) -> None:
     assert "exists" in run("keygen", key, code=2).stderr
     run("bundle", "--key", key, "--from", str(few), out)
     assert "not newer" in run("update", out, "--pin", pin, code=2).stderr
-    (few / "version").write_text("999999999999\n")
+    (few / "version.yaml").write_text("999999999999\n")
     run("bundle", "--key", key, "--from", str(few), out)
     assert "no key to trust" in run("update", out, code=2).stderr
     assert "32 bytes" in run("update", out, "--pin", "x", code=2).stderr
