@@ -72,13 +72,12 @@ fn equal(one: &[u8], two: &[u8]) -> bool {
 pub fn identity(data: &[u8]) -> Option<u32> {
     let first = data.first()?;
     let parts = if first >> 4 == 4 && data.len() >= 24 {
-        let id = be16(data, 4)?;
-        if id == 0 {
+        if be16(data, 4)? == 0 {
             return None;
         }
-        // Length, addresses and ports, and what tells a segment from the next.
+        // Length and identification, addresses, ports, and what tells a segment from the next.
         let seq = be32(data, 24).unwrap_or_default();
-        [be32(data, 2)? ^ u32::from(id), be32(data, 12)?, be32(data, 16)?, be32(data, 20)?, seq]
+        [be32(data, 2)?, be32(data, 12)?, be32(data, 16)?, be32(data, 20)?, seq]
     } else if first >> 4 == 6 && data.len() >= 48 && u8_at(data, 6) == Some(crate::ip::TCP) {
         [be32(data, 4)?, be32(data, 20)?, be32(data, 36)?, be32(data, 40)?, be32(data, 44)?]
     } else {

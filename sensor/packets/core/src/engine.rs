@@ -1,6 +1,6 @@
 //! The engine: frames in, facts out, as docs/engine.md says.
 
-use crate::bytes::u8_at;
+use crate::bytes::{from, u8_at};
 use crate::duplicates::{Kept, Recent, identity};
 use crate::facts::{Address, Closed, Fact, Kind, Message, Protocol, Transport};
 use crate::flight::Flights;
@@ -62,10 +62,39 @@ pub type Raw<'a> = (i64, u32, &'a [u8], u32);
 struct Frame<'a> {
     time: i64,
     length: i64,
+    link: u32,
     data: &'a [u8],
     found: Found<'a>,
-    decoder: Decoder,
+    /// Captured bytes from the outermost IP header on.
+    ip_bytes: usize,
     key: Option<(Key, Side, u32)>,
+}
+
+impl<'a> Frame<'a> {
+    fn place(&self) -> Place<'a> {
+        Place::Frame(self.link, self.data, u32::try_from(self.length).unwrap_or(u32::MAX))
+    }
+}
+
+/// Where a packet was found. What is around it matters for new flows and for messages only, and is worked out then.
+#[derive(Clone, Copy)]
+enum Place<'a> {
+    /// Link type, bytes, length on the wire.
+    Frame(u32, &'a [u8], u32),
+    Known(&'a Around),
+}
+
+impl Place<'_> {
+    fn around(&self, tunnels: usize) -> Around {
+        match *self {
+            Self::Known(around) => around.clone(),
+            Self::Frame(link, data, length) => {
+                let mut decoder = Decoder::new(tunnels);
+                decoder.frame(link, data, length);
+                decoder.around
+            }
+        }
+    }
 }
 
 type Seen = Reverse<(u64, u64, u32)>;
@@ -140,16 +169,20 @@ impl Core {
             for (_, _, hash) in batch.iter().filter_map(|frame| frame.key) {
                 self.table.prefetch_entry(hash);
             }
-            for frame in &mut batch {
+            for frame in &batch {
                 self.frame(frame, &mut recent);
             }
         }
         self.kept = recent.keep();
     }
 
+    fn decoder(&self) -> Decoder {
+        Decoder::new(self.flights.limits.tunnels)
+    }
+
     #[inline(always)]
     fn decode<'a>(&self, (time, link, data, length): Raw<'a>) -> Frame<'a> {
-        let mut decoder = Decoder::new(self.flights.limits.tunnels);
+        let mut decoder = self.decoder();
         let found = decoder.frame(link, data, length);
         let key = match &found {
             Found::Transport(packet) => {
@@ -160,36 +193,34 @@ impl Core {
             }
             _ => None,
         };
-        Frame { time, length: length.into(), data, found, decoder, key }
+        Frame { time, link, length: length.into(), data, found, ip_bytes: decoder.ip_bytes, key }
     }
 
     #[inline(always)]
-    fn frame<'a>(&mut self, frame: &mut Frame<'a>, recent: &mut Recent<'a>) {
+    fn frame<'a>(&mut self, frame: &Frame<'a>, recent: &mut Recent<'a>) {
         let time = frame.time;
         if time >= self.next_sweep {
             self.sweep(time);
         }
         self.now = time;
-        let ip = frame.data.len().checked_sub(frame.decoder.ip_bytes).map_or(frame.data, |at| crate::bytes::from(frame.data, at));
-        if frame.decoder.ip_bytes > 0 {
-            if let Some(identity) = identity(ip) {
-                if recent.seen(identity, time, ip, self.flights.limits.duplicate_ns) {
-                    self.flights.tally.count(Count::Duplicates, 1);
-                    return;
-                }
+        let ip = from(frame.data, frame.data.len().saturating_sub(frame.ip_bytes));
+        if let Some(identity) = identity(ip) {
+            if recent.seen(identity, time, ip, self.flights.limits.duplicate_ns) {
+                self.flights.tally.count(Count::Duplicates, 1);
+                return;
             }
         }
         self.flights.tally.count(Count::Frames, 1);
         let class = match &frame.found {
             Found::Transport(packet) => {
                 if let Some(key) = frame.key {
-                    self.packet(time, frame.length, packet, key, &frame.decoder.around);
+                    self.packet(time, frame.length, packet, key, frame.place());
                 }
                 return;
             }
             Found::Fragment(fragment) => {
-                let fragment = *fragment;
-                self.fragment(&fragment, time, frame.length, &mut frame.decoder);
+                let mut decoder = Decoder { around: frame.place().around(self.flights.limits.tunnels), ..self.decoder() };
+                self.fragment(fragment, time, frame.length, &mut decoder);
                 return;
             }
             Found::Other => Class::Other,
@@ -215,7 +246,7 @@ impl Core {
                 let (key, side) = Key::of(&packet);
                 let hash = key.hash(self.table.seed);
                 tally.bytes(Class::Unnamed, length.saturating_neg());
-                let index = self.packet(time, length, &packet, (key, side, hash), &decoder.around);
+                let index = self.packet(time, length, &packet, (key, side, hash), Place::Known(&decoder.around));
                 self.absorb(index, &whole, whole.counted().saturating_sub(length));
                 return;
             }
@@ -250,7 +281,7 @@ impl Core {
         length: i64,
         packet: &Packet<'_>,
         (key, side, hash): (Key, Side, u32),
-        around: &Around,
+        place: Place<'_>,
     ) -> u32 {
         let known = self.table.find(&key, hash);
         let mut seq = packet.seq;
@@ -265,11 +296,11 @@ impl Core {
             Some(index) => index,
             None => {
                 seq = seq.wrapping_add(u32::from(packet.flags >> 1 & 1));
-                self.edge(time, packet, (key, side, hash), around, known)
+                self.edge(time, packet, (key, side, hash), place, known)
             }
         };
         self.frames = self.frames.wrapping_add(1);
-        self.count(index, side, time, length, packet, around, seq);
+        self.count(index, side, time, length, packet, place, seq);
         index
     }
 
@@ -282,12 +313,12 @@ impl Core {
         time: i64,
         length: i64,
         packet: &Packet<'_>,
-        around: &Around,
+        place: Place<'_>,
         seq: u32,
     ) {
         let Some(mut flow) = self.table.get_mut(index) else { return };
         if packet.size > 0 && flow.message.is_some() {
-            self.message(index, side, time, packet, around, seq);
+            self.message(index, side, time, packet, place, seq);
             let Some(again) = self.table.get_mut(index) else { return };
             flow = again;
         }
@@ -379,7 +410,7 @@ impl Core {
         time: i64,
         packet: &Packet<'_>,
         (key, side, hash): (Key, Side, u32),
-        around: &Around,
+        place: Place<'_>,
         known: Option<u32>,
     ) -> u32 {
         let mut known = known;
@@ -391,7 +422,7 @@ impl Core {
         }
         let index = match known {
             Some(index) => index,
-            None => self.begin(time, packet, (key, side, hash), around),
+            None => self.begin(time, packet, (key, side, hash), place),
         };
         let Some(flow) = self.table.get_mut(index) else { return index };
         if packet.flags & SYN != 0 {
@@ -423,7 +454,7 @@ impl Core {
         time: i64,
         packet: &Packet<'_>,
         (key, side, hash): (Key, Side, u32),
-        around: &Around,
+        place: Place<'_>,
     ) -> u32 {
         if self.table.len() >= self.flights.limits.flows {
             self.evict(time);
@@ -433,7 +464,7 @@ impl Core {
         let client = if from_server { other(side) } else { side };
         let limits = &self.flights.limits;
         let mut live = Box::new(Live {
-            around: *around,
+            around: place.around(limits.tunnels),
             flipped: from_server,
             start: time,
             slice_start: time,
@@ -614,12 +645,12 @@ impl Core {
         self.totals(now);
     }
 
-    fn message(&mut self, index: u32, side: Side, time: i64, packet: &Packet<'_>, around: &Around, seq: u32) {
+    fn message(&mut self, index: u32, side: Side, time: i64, packet: &Packet<'_>, place: Place<'_>, seq: u32) {
         let (Some(key), Some(flow)) = (self.table.key(index), self.table.get_mut(index)) else { return };
         let Some(kind) = flow.message else { return };
         if packet.transport == Transport::Udp {
             if packet.payload.len() == packet.size as usize {
-                self.flights.whole_message(&key, flow, side, kind, time, around, packet.payload);
+                self.flights.whole_message(&key, flow, side, kind, time, place, packet.payload);
             }
             return;
         }
@@ -628,7 +659,7 @@ impl Core {
         let (segments, origin) = (self.flights.limits.segments, half.origin);
         let stream = half.messages.get_or_insert_with(|| Box::new(DnsStream::new(segments, origin)));
         for message in stream.feed(seq, packet.payload) {
-            self.flights.whole_message(&key, flow, side, kind, time, around, &message);
+            self.flights.whole_message(&key, flow, side, kind, time, place, &message);
         }
     }
 }
@@ -677,12 +708,13 @@ impl Flights {
         side: Side,
         kind: Kind,
         time: i64,
-        around: &Around,
+        place: Place<'_>,
         payload: &[u8],
     ) {
         if !self.is_wanted(key, flow, side, kind, time, payload) {
             return;
         }
+        let around = place.around(self.limits.tunnels);
         self.out.push(Fact::Message(Box::new(Message {
             kind,
             time,
@@ -732,7 +764,7 @@ fn over(flow: &Flow, side: Side, time: i64, packet: &Packet<'_>) -> Option<Close
 }
 
 fn message_kind(ports: [u16; 2], tcp: bool) -> Option<Kind> {
-    let kinds = [(5353, Kind::Mdns), (67, Kind::Dhcp), (68, Kind::Dhcp), (53, Kind::Dns)];
+    let kinds = [(53, Kind::Dns), (5353, Kind::Mdns), (67, Kind::Dhcp), (68, Kind::Dhcp)];
     if tcp {
         return ports.contains(&53).then_some(Kind::Dns);
     }

@@ -74,7 +74,7 @@ pub fn mac_text(mac: Option<[u8; 6]>) -> String {
     format!("{a:02x}:{b:02x}:{c:02x}:{d:02x}:{e:02x}:{f:02x}")
 }
 
-pub fn tunnel_text(tunnels: &Tunnels) -> String {
+pub fn tunnel_text(tunnels: &[Tunnel]) -> String {
     let mut text = String::new();
     for tunnel in tunnels.iter() {
         if !text.is_empty() {

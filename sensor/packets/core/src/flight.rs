@@ -127,12 +127,13 @@ impl Flights {
             }
         }
         let new = || Box::new(ClientCrypto::new(self.limits.datagrams, self.limits.first_flight));
-        let probe = half.probe.get_or_insert_with(new);
+        let mut probe = half.probe.take().unwrap_or_else(new);
         let said = probe.feed(payload);
         if said == Probe::More || (side != client && said != Probe::Hello) {
+            half.probe = Some(probe);
             return;
         }
-        let seen = Seen::quic(probe);
+        let seen = Seen::quic(&probe);
         if side != client {
             self.swap(key, flow);
         }

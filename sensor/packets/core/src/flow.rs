@@ -189,7 +189,7 @@ impl Live {
             let ends: [Endpoint; 2] = [key.end(client), key.end(other(client))];
             let [client, server] = ends;
             let transport = key.transport();
-            let (vlan, tunnels) = (around.vlan, around.tunnels);
+            let (vlan, tunnels) = (around.vlan, around.tunnels.clone());
             Arc::new(facts::Flow { id: flow_id, transport, client, server, mac, vlan, tunnels })
         });
         Arc::clone(fact)

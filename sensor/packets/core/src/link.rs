@@ -17,34 +17,11 @@ pub enum Tunnel {
     Teredo,
 }
 
-/// Nesting is at most this deep whatever `Limits.tunnels` says; the list then needs no allocation.
-pub const MAX_TUNNELS: usize = 16;
-
-#[derive(Clone, Copy, Debug, Default)]
-pub struct Tunnels {
-    items: [Tunnel; MAX_TUNNELS],
-    length: usize,
-}
-
-impl Tunnels {
-    /// False when there are `limit` already.
-    pub fn push(&mut self, tunnel: Tunnel, limit: usize) -> bool {
-        if self.length >= limit {
-            return false;
-        }
-        let Some(slot) = self.items.get_mut(self.length) else { return false };
-        *slot = tunnel;
-        self.length = self.length.saturating_add(1);
-        true
-    }
-
-    pub fn iter(&self) -> impl Iterator<Item = &Tunnel> {
-        self.items.iter().take(self.length)
-    }
-}
+/// Outermost first. Most frames have none, and an empty list allocates nothing.
+pub type Tunnels = Vec<Tunnel>;
 
 /// What lies around the innermost network header.
-#[derive(Clone, Copy, Debug, Default)]
+#[derive(Clone, Debug, Default)]
 pub struct Around {
     /// Destination and source, as on the wire.
     pub macs: Option<([u8; 6], [u8; 6])>,
@@ -152,14 +129,8 @@ impl Decoder {
                 Next::Type(kind, rest) => self.ether_type(kind, rest),
                 Next::Ppp(rest) => ppp(rest),
                 Next::Ip(rest) => any_ip(rest),
-                Next::Ipv4(rest) => {
-                    self.note_ip(rest);
-                    ip::v4(self, rest)
-                }
-                Next::Ipv6(rest) => {
-                    self.note_ip(rest);
-                    ip::v6(self, rest)
-                }
+                Next::Ipv4(rest) => self.ipv4(rest),
+                Next::Ipv6(rest) => self.ipv6(rest),
                 Next::Transport(protocol, ends, rest) => ip::transport(self, protocol, ends, rest),
             };
             next = step.unwrap_or(Next::Done(Found::Undecodable));
@@ -175,16 +146,29 @@ impl Decoder {
 
     #[inline(always)]
     fn ethernet<'a>(&mut self, rest: Rest<'a>) -> Option<Next<'a>> {
-        let kind = be16(rest.data, 12)?;
-        self.around.macs = Some((array(rest.data, 0)?, array(rest.data, 6)?));
-        Some(Next::Type(kind, rest.skip(14)))
+        let head: [u8; 14] = array(rest.data, 0)?;
+        let [d0, d1, d2, d3, d4, d5, s0, s1, s2, s3, s4, s5, t0, t1] = head;
+        self.around.macs = Some(([d0, d1, d2, d3, d4, d5], [s0, s1, s2, s3, s4, s5]));
+        self.ether_type(u16::from_be_bytes([t0, t1]), rest.skip(14))
+    }
+
+    #[inline(always)]
+    fn ipv4<'a>(&mut self, rest: Rest<'a>) -> Option<Next<'a>> {
+        self.note_ip(rest);
+        ip::v4(self, rest)
+    }
+
+    #[inline(always)]
+    fn ipv6<'a>(&mut self, rest: Rest<'a>) -> Option<Next<'a>> {
+        self.note_ip(rest);
+        ip::v6(self, rest)
     }
 
     #[inline(always)]
     fn ether_type<'a>(&mut self, kind: u16, rest: Rest<'a>) -> Option<Next<'a>> {
         match kind {
-            0x0800 => Some(Next::Ipv4(rest)),
-            0x86dd => Some(Next::Ipv6(rest)),
+            0x0800 => self.ipv4(rest),
+            0x86dd => self.ipv6(rest),
             0x8100 | 0x88a8 | 0x9100 => {
                 self.around.vlan = Some(be16(rest.data, 0)? & 0x0fff);
                 Some(Next::Type(be16(rest.data, 2)?, rest.skip(4)))

@@ -12,7 +12,7 @@ pub fn map(file: &File, offset: u64, length: usize) -> io::Result<Mmap> {
     // is checked and used, and slices are bounds-checked against the mapping, never against the file's content. A file
     // that is cut short while it is read ends the process with SIGBUS, as with any mapped file; input that may
     // shrink (a pipe, a file still written) goes through `Read` instead.
-    unsafe { MmapOptions::new().offset(offset).len(length).populate().map(file) }
+    unsafe { MmapOptions::new().offset(offset).len(length).map(file) }
 }
 
 /// Asks the processor to fetch the cache line of `bytes[at]`; nothing happens beyond the end.

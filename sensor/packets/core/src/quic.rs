@@ -306,7 +306,7 @@ pub struct ClientCrypto {
     pub hello: Vec<u8>,
     left: usize,
     most: usize,
-    keys: Option<Keys>,
+    keys: Option<Box<Keys>>,
     largest: i64,
     chunks: BTreeMap<u64, Vec<u8>>,
     held: usize,
@@ -386,7 +386,7 @@ impl ClientCrypto {
         }
         let own = Keys::new(packet.version, packet.dcid)?;
         let (number, payload) = own.open(datagram, packet, -1)?;
-        self.keys = Some(own);
+        self.keys = Some(Box::new(own));
         self.version = packet.version;
         self.chunks.clear();
         self.held = 0;

@@ -5,7 +5,11 @@ use crate::link::{Decoder, Found, Next, Rest, Tunnel};
 
 impl Decoder {
     pub fn enter(&mut self, tunnel: Tunnel) -> Option<()> {
-        self.around.tunnels.push(tunnel, self.tunnels).then_some(())
+        if self.around.tunnels.len() >= self.tunnels {
+            return None;
+        }
+        self.around.tunnels.push(tunnel);
+        Some(())
     }
 }
 
