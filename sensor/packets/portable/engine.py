@@ -124,6 +124,7 @@ class PortableEngine:
         if not size:
             return
         side.bytes += size
+        side.spoke = True
         burst = flow.burst
         if burst is not None and burst.side is side and time - burst.end < self._limits.burst_gap_ns:
             burst.end = time
@@ -143,7 +144,6 @@ class PortableEngine:
             burst.records += records
         if state is not _OPEN or flow.clear:
             self._read(flow, side, header, seq)
-        side.spoke = True
 
     def _read(self, flow: Flow, side: Side, header: Header, seq: int) -> None:
         payload = header[4][header[5] : header[6]]

@@ -153,20 +153,14 @@ class Flights:
 
     def decide(self, flow: Flow, seen: Seen) -> None:
         """Names the flow, puts it in its class, and keeps it if it is watched."""
-        name, source = seen.name, seen.source
-        ech = "none" if not seen.ech else "offered" if self._names.is_front(name) else "grease"
-        inside = name if ech != "offered" else ""
-        if flow.learnt and not inside:
-            name, source = flow.learnt, "dns"
+        self._call(flow, seen)
         near = flow.server.address in self._watch.networks
-        if not name and near:
-            source = "ip"
-        flow.protocol, flow.name, flow.source, flow.ech = seen.protocol, name, source, ech
+        flow.protocol = seen.protocol
         flow.quic, flow.hello = seen.quic, seen.hello
         kind = self._class(flow, seen)
         self.move(flow, flow.cell, self._tally.classes[kind])
         flow.cell = self._tally.classes[kind]
-        watched = source == "dns" or near or self._watch.name(name) or self._is_service(flow, seen)
+        watched = self._is_named(flow) or near or self._is_service(flow, seen)
         if self._watch.all or (
             watched and kind not in ENCRYPTED_DNS and (flow.client.spoke or flow.server.spoke)
         ):
@@ -177,6 +171,19 @@ class Flights:
             flow.peeks = self._limits.http_peeks
         flow.restart()
         self._release(flow)
+
+    def _call(self, flow: Flow, seen: Seen) -> None:
+        """The name, from where it is, and what ECH says of it."""
+        name, source = seen.name, seen.source
+        flow.ech = "none" if not seen.ech else "offered" if self._names.is_front(name) else "grease"
+        if flow.learnt and (not name or flow.ech == "offered"):
+            name, source = flow.learnt, "dns"
+        elif not name and flow.server.address in self._watch.networks:
+            source = "ip"
+        flow.name, flow.source = name, source
+
+    def _is_named(self, flow: Flow) -> bool:
+        return flow.source == "dns" or self._watch.name(flow.name)
 
     def _keep(self, flow: Flow) -> None:
         flow.state = State.OPENING
@@ -201,9 +208,9 @@ class Flights:
             return False
         flow.peeks -= 1
         seen = _seen(found)
-        if not (self._watch.name(seen.name) or self._is_service(flow, seen)):
+        self._call(flow, seen)
+        if not (self._is_named(flow) or self._is_service(flow, seen)):
             return False
-        flow.name, flow.source = seen.name, seen.source
         flow.restart()
         flow.client.stream = Stream(self._limits.first_flight, self._limits.segments, seq)
         flow.client.stream.push(seq, payload)
