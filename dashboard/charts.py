@@ -67,8 +67,13 @@ def matrix(frame: pd.DataFrame) -> alt.Chart:
         alt.Chart(cells)
         .mark_rect(cornerRadius=2)
         .encode(
-            x=alt.X("service:N", title=None, axis=alt.Axis(labelAngle=-40, orient="top")),
-            y=alt.Y("client:N", title=None),
+            x=alt.X(
+                "service:N",
+                title=None,
+                sort="-color",
+                axis=alt.Axis(labelAngle=-40, labelOverlap=False, orient="top"),
+            ),
+            y=alt.Y("client:N", title=None, sort="-color"),
             color=alt.Color(
                 "bytes_up:Q",
                 title="sent",

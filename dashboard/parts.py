@@ -27,7 +27,7 @@ COLUMNS: dict[str, Any] = {
     "bytes_down": st.column_config.NumberColumn("received", format="bytes"),
     "first_seen": st.column_config.DatetimeColumn("first seen", format="YYYY-MM-DD HH:mm:ss"),
     "last_seen": st.column_config.DatetimeColumn("last seen", format="YYYY-MM-DD HH:mm:ss"),
-    "server_name": st.column_config.TextColumn("server name"),
+    "server": st.column_config.TextColumn("server"),
     "name_source": st.column_config.TextColumn("read from"),
     "tokens_in": st.column_config.NumberColumn("tokens in", format="localized"),
     "clients": st.column_config.NumberColumn("clients", format="localized"),

@@ -1,5 +1,6 @@
 -- The names a service was reached under, or a client's server names; an empty parameter means any.
-SELECT server_name,
+SELECT if(server_name = '', concat(replaceOne(toString(server_ip), '::ffff:', ''), ' port ', toString(server_port)), server_name)
+           AS server,
        service,
        name_source,
        argMax(usage.evidence, indexOf(['ip', 'sni', 'flow', 'inferred', 'decrypted'], usage.evidence)) AS evidence,
@@ -12,6 +13,6 @@ FROM usage
 WHERE ${filter}
   AND ({service:String} = '' OR service = {service:String})
   AND ({client:String} = '' OR client = {client:String})
-GROUP BY server_name, service, name_source
+GROUP BY server, service, name_source
 ORDER BY bytes_up DESC
 LIMIT 1000
