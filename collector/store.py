@@ -20,7 +20,7 @@ import clickhouse_connect
 import pyarrow as pa
 from clickhouse_connect.driver.exceptions import ClickHouseError
 
-from collector.columns import arrow, pieces
+from sensor.delivery.columns import arrow, pieces
 from sensor.delivery.event import Event
 
 DATABASE = "aiscope"

@@ -191,6 +191,7 @@ class SensorStats:
     bytes_other: int
     bytes_undecodable: int
     bytes_dropped_limit: int
+    clock_skew: float | None = None  # seconds the store's clock is ahead of the sensor's; known by who delivers
 
 
 Event = Connection | Lookup | Exchange | Identity | Finding | SensorStats

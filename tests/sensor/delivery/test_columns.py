@@ -1,8 +1,7 @@
 from __future__ import annotations
 
-from collector.columns import arrow, month, pieces
-
-from .conftest import START, connection, lookup
+from sensor.delivery.columns import arrow, month, pieces
+from tests.collector.conftest import START, connection, lookup
 
 DAY = 86_400 * 10**9
 
