@@ -214,6 +214,7 @@ class Flights:
         flow.restart()
         flow.client.stream = Stream(self._limits.first_flight, self._limits.segments, seq)
         flow.client.stream.push(seq, payload)
+        flow.server.origin = -1  # what it sent before is not part of this
         flow.clear = flow.source not in ("connect", "socks")
         self.open(flow)
         return True
