@@ -57,7 +57,7 @@ def imports(path: Path) -> set[str]:
 
 
 def rule(module: str) -> tuple[str, ...] | None:
-    if module.endswith("cli") or module in ("sensor.read", "sensor.watch"):
+    if module.endswith("cli") or module == "sensor.summary":
         return None
     prefixes = [p for p in MAY_IMPORT if module == p or module.startswith(p + ".")]
     return MAY_IMPORT[max(prefixes, key=len)] if prefixes else ()
