@@ -360,6 +360,7 @@ impl Core {
             return;
         }
         half.bytes = half.bytes.saturating_add(size);
+        *flow.spoke.of_mut(side) = true;
         live.burst(side, time, size, limits.burst_gap_ns, limits.bursts);
         if state != State::Undecided {
             live.application(side, client, packet, seq);
@@ -373,9 +374,6 @@ impl Core {
             self.flights.take(&key, flow, side, seq, packet.payload);
         } else if live.clear {
             self.flights.clear(&key, flow, side, seq, packet.payload);
-        }
-        if let Some(flow) = self.table.get_mut(index) {
-            *flow.spoke.of_mut(side) = true;
         }
     }
 

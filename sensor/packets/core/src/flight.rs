@@ -165,24 +165,11 @@ impl Flights {
     fn decide(&mut self, key: &Key, flow: &mut Flow, seen: Seen) {
         let server = key.end(flow.server());
         let Some(live) = &mut flow.live else { return };
-        let ech = match seen.ech {
-            false => Ech::None,
-            true if self.names.is_front(&seen.name, &self.watch) => Ech::Offered,
-            true => Ech::Grease,
-        };
-        let (mut name, mut source) = (seen.name, seen.source);
-        if let Some(learnt) = live.learnt.as_ref().filter(|_| name.is_empty() || ech == Ech::Offered) {
-            (name, source) = (learnt.to_string(), NameSource::Dns);
-        }
-        let near = self.watch.networks.contains(&server.address);
-        if name.is_empty() && near {
-            source = NameSource::Ip;
-        }
         let http = seen.protocol == Protocol::Http;
-        let service = http && self.is_service(server.port, seen.path.as_deref());
-        let watched = source == NameSource::Dns || near || self.watch.name(&name) || service;
-        (live.protocol, live.name, live.source, live.ech) = (seen.protocol, name, source, ech);
-        (live.quic, live.hello) = (seen.quic, seen.hello);
+        let near = self.watch.networks.contains(&server.address);
+        self.call(live, near, &seen);
+        let watched = self.is_named(live) || near || (http && self.is_service(server.port, &seen));
+        (live.protocol, live.quic, live.hello) = (seen.protocol, seen.quic, seen.hello);
         let class = self.class(key, flow.client, live);
         if live.epoch == self.tally.epoch {
             self.tally.bytes(flow.class, live.counted.saturating_neg());
@@ -190,7 +177,7 @@ impl Flights {
         }
         flow.class = class;
         let encrypted = matches!(class, Class::Doh | Class::Dot | Class::Doq);
-        let payload = live.halves.of(0).bytes > 0 || live.halves.of(1).bytes > 0;
+        let payload = *flow.spoke.of(0) || *flow.spoke.of(1);
         if self.watch.all || (watched && !encrypted && payload) {
             self.keep(key, flow);
             return;
@@ -205,6 +192,25 @@ impl Flights {
         if flow.peeks == 0 && !messages {
             flow.live = None;
         }
+    }
+
+    /// The name, from where it is, and what ECH says of it.
+    fn call(&self, live: &mut Live, near: bool, seen: &Seen) {
+        live.ech = match seen.ech {
+            false => Ech::None,
+            true if self.names.is_front(&seen.name, &self.watch) => Ech::Offered,
+            true => Ech::Grease,
+        };
+        let hidden = seen.name.is_empty() || live.ech == Ech::Offered;
+        (live.name, live.source) = match live.learnt.as_deref().filter(|_| hidden) {
+            Some(learnt) => (learnt.to_owned(), NameSource::Dns),
+            None if seen.name.is_empty() && near => (String::new(), NameSource::Ip),
+            None => (seen.name.clone(), seen.source),
+        };
+    }
+
+    fn is_named(&self, live: &Live) -> bool {
+        live.source == NameSource::Dns || self.watch.name(&live.name)
     }
 
     fn keep(&mut self, key: &Key, flow: &mut Flow) {
@@ -225,8 +231,8 @@ impl Flights {
     }
 
     /// HTTP in clear that looks like a service by its path or port.
-    fn is_service(&self, port: u16, path: Option<&[u8]>) -> bool {
-        self.watch.ports.contains(&port) || self.watch.path(path.unwrap_or_default())
+    fn is_service(&self, port: u16, seen: &Seen) -> bool {
+        self.watch.ports.contains(&port) || self.watch.path(seen.path.as_deref().unwrap_or_default())
     }
 
     /// A later request on a clear connection that is not watched. True: it is now, and begins with this segment.
@@ -236,16 +242,18 @@ impl Flights {
         }
         let Some(found) = peek(payload, true).filter(|found| found.protocol == Protocol::Http) else { return false };
         flow.peeks = flow.peeks.saturating_sub(1);
-        let port = key.end(flow.server()).port;
-        if !(self.watch.name(&found.name) || self.is_service(port, found.path.as_deref())) {
+        let server = key.end(flow.server());
+        let Some(live) = &mut flow.live else { return false };
+        let seen = Seen::from(found);
+        self.call(live, self.watch.networks.contains(&server.address), &seen);
+        if !(self.is_named(live) || self.is_service(server.port, &seen)) {
             return false;
         }
-        let Some(live) = &mut flow.live else { return false };
-        (live.name, live.source) = (found.name, found.source);
         live.restart();
         let mut stream = Stream::new(self.limits.first_flight, self.limits.segments, Some(seq));
         stream.push(seq, payload);
         live.halves.of_mut(flow.client).stream = Some(Box::new(stream));
+        live.halves.of_mut(other(flow.client)).origin = None; // what it sent before is not part of this
         live.clear = !matches!(live.source, NameSource::Connect | NameSource::Socks);
         self.open(key, flow);
         true

@@ -45,9 +45,10 @@ impl Hasher for Fold {
     }
 
     fn write(&mut self, bytes: &[u8]) {
-        let (words, tail) = bytes.as_chunks::<8>();
+        let words = bytes.chunks_exact(8);
+        let tail = words.remainder();
         for word in words {
-            self.add(u64::from_le_bytes(*word));
+            self.add(crate::bytes::array(word, 0).map_or(0, u64::from_le_bytes));
         }
         let mut last = [0; 8];
         for (to, from) in last.iter_mut().zip(tail) {

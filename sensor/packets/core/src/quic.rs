@@ -15,6 +15,8 @@ const VERSION_2: u32 = 0x6b33_43cf;
 /// RFC 9000 17.2.
 const CID_MAX: usize = 20;
 const TAG: usize = 16;
+/// Packets looked at in a datagram; senders coalesce one of each kind, some a few Initials.
+const COALESCED: usize = 8;
 
 type Salt = [u8; 20];
 /// RFC 9001 5.2, drafts 33 and 34.
@@ -90,11 +92,11 @@ struct Packet<'a> {
     end: usize,
 }
 
-/// The coalesced packets of a datagram (RFC 9000 12.2), up to the last that can be read.
+/// The first coalesced packets of a datagram (RFC 9000 12.2), up to one that cannot be read.
 fn packets(datagram: &[u8]) -> Result<Vec<Packet<'_>>, Stop> {
     let mut cursor = Cursor::new(datagram);
     let mut out = Vec::new();
-    while cursor.left() > 0 {
+    while cursor.left() > 0 && out.len() < COALESCED {
         match packet(&mut cursor) {
             Ok(packet) => {
                 cursor.pos = packet.end;

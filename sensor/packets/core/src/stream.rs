@@ -117,7 +117,7 @@ impl Stream {
     fn hold(&mut self, mut seq: u32, mut data: &[u8], force: bool) {
         let mut pieces: Vec<(u32, &[u8])> = Vec::new();
         for (start, body) in &self.held {
-            let offset = i64::from(start.wrapping_sub(seq).cast_signed());
+            let offset = i64::from(start.wrapping_sub(seq) as i32);
             let stop = offset.saturating_add_unsigned(body.len() as u64);
             if offset >= 0 && offset.unsigned_abs() >= data.len() as u64 {
                 break;

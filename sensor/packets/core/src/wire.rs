@@ -93,8 +93,9 @@ impl<'a> Cursor<'a> {
     /// `size` bytes of (16-bit type, bytes behind a 16-bit length).
     pub fn pairs(&mut self, size: usize) -> Result<Vec<(u16, &'a [u8])>, Stop> {
         let end = self.pos.saturating_add(size);
-        if end > self.end {
-            return Err(Stop::Malformed);
+        if end > self.have {
+            // Not walked until it is whole: bytes may come one by one.
+            return Err(if end > self.end { Stop::Malformed } else { Stop::Truncated });
         }
         let mut inner = Self::within(self.data, self.pos, end);
         let mut out = Vec::new();
