@@ -11,24 +11,23 @@ from __future__ import annotations
 import dataclasses
 import difflib
 import inspect
+import ipaddress
 import os
 import re
 import socket
 import tomllib
 from collections.abc import Iterator, Mapping
 from pathlib import Path
-from typing import Any, Literal
+from typing import Annotated, Any, Literal
 
 from pydantic import BaseModel, ConfigDict, Field, ValidationError, field_validator
 from pydantic.fields import FieldInfo
 from pydantic_settings import (
     BaseSettings,
     EnvSettingsSource,
+    NoDecode,
     PydanticBaseSettingsSource,
     SettingsConfigDict,
-)
-from pydantic_settings import (
-    SettingsError as SourceError,
 )
 
 from sensor.packets.facts import Limits
@@ -81,10 +80,20 @@ class SensorSettings(_Section):
         examples=["~/.local/share/aiscope/names.key"],
         description="the sealing key; made when it is missing",
     )
-    relays: tuple[str, ...] = Field(
+    relays: Annotated[tuple[str, ...], NoDecode] = Field(
         default=(),
         description="addresses and networks of proxies and gateways whose onward leg is not counted again",
     )
+
+    @field_validator("relays", mode="before")
+    @classmethod
+    def _separated(cls, value: object) -> object:
+        return [part.strip() for part in value.split(",")] if isinstance(value, str) else value
+
+    @field_validator("relays")
+    @classmethod
+    def _networks(cls, value: tuple[str, ...]) -> tuple[str, ...]:
+        return tuple(str(ipaddress.ip_network(part)) for part in value)
 
 
 class ReadSettings(_Section):
@@ -225,10 +234,7 @@ def _environment() -> dict[str, Any]:
     for name in os.environ:
         if name.startswith(PREFIX) and name != CONFIG and not name.startswith(sections):
             raise SettingsError(f"environment: {name}: unknown setting")
-    try:
-        return EnvSettingsSource(Settings)()
-    except SourceError as error:
-        raise SettingsError(f"environment: {error}") from None
+    return EnvSettingsSource(Settings)()
 
 
 def _explained(error: ValidationError, origins: Mapping[str, str]) -> Iterator[str]:
@@ -286,7 +292,7 @@ _PAGE = """
 
 One table for every part of aiscope. A flag wins over an environment variable, that over the file, the file
 over the default. The file is TOML: `--config FILE`, else `AISCOPE_CONFIG`, else `./aiscope.toml`, else
-`/etc/aiscope/aiscope.toml`. `AISCOPE_STORE_URL` is `url` in section `[store]`; lists are JSON in variables.
+`/etc/aiscope/aiscope.toml`. `AISCOPE_STORE_URL` is `url` in section `[store]`; lists have commas there.
 What is not in this table is refused. `aiscope settings` prints what is in effect and where it comes from.
 
 This page is made from `sensor/config.py`.

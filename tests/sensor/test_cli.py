@@ -1,0 +1,88 @@
+from __future__ import annotations
+
+import subprocess
+import sys
+from pathlib import Path
+
+import click
+import pytest
+
+from sensor import cli
+
+HEAVY = ("chdb", "pandas", "pyarrow", "pydantic", "rich", "scapy", "streamlit", "yaml", "clickhouse_connect")
+
+
+def run(*arguments: str | Path) -> subprocess.CompletedProcess[str]:
+    command = [sys.executable, "-W", "error", "-m", "sensor.cli", *map(str, arguments)]
+    return subprocess.run(command, capture_output=True, text=True, timeout=120, check=False)
+
+
+def test_help_imports_nothing_heavy():
+    code = "import sys; from sensor.cli import main\ntry: main(['--help'])\nexcept SystemExit: pass\n"
+    code += f"print([name for name in {HEAVY} if name in sys.modules])"
+    done = subprocess.run(
+        [sys.executable, "-c", code], capture_output=True, text=True, timeout=60, check=True
+    )
+    assert done.stdout.splitlines()[-1] == "[]"
+    assert all(f"  {name} " in done.stdout for name in cli.COMMANDS)
+
+
+@pytest.mark.parametrize("name", cli.COMMANDS)
+def test_every_command_is_there_and_explains_itself(name: str):
+    command = cli.LazyGroup().get_command(click.Context(cli.aiscope), name)
+    assert command is not None
+    assert command.name == name
+    assert command.help
+    if not isinstance(command, click.Group):
+        assert all(p.help for p in command.params if isinstance(p, click.Option))
+
+
+def test_unknown_command_is_one_line():
+    done = run("reed")
+    assert done.returncode == 2
+    assert done.stderr == "aiscope: No such command 'reed'.\n"
+
+
+@pytest.mark.parametrize(
+    ("error", "code", "said"),
+    [
+        (OSError("no route\x1b[31m"), 1, "aiscope: no route\\x1b[31m\n"),
+        (ValueError("bad"), 1, "aiscope: bad\n"),
+        (click.UsageError("what?"), 2, "aiscope: what?\n"),
+        (KeyboardInterrupt(), 130, ""),
+        (BrokenPipeError(), 0, ""),
+    ],
+)
+def test_errors_are_one_line_and_a_code(error, code, said, monkeypatch, capfd):
+    def fail(*_: object, **__: object) -> None:
+        raise error
+
+    monkeypatch.setattr(cli.aiscope, "main", fail)
+    monkeypatch.setattr("os.dup2", lambda *_: None)
+    with pytest.raises(SystemExit) as ended:
+        cli.main(["x"])
+    assert ended.value.code == code
+    assert capfd.readouterr().err == said
+
+
+def test_a_missing_part_is_named(monkeypatch):
+    monkeypatch.setitem(cli.COMMANDS, "dashboard", ("dashboard.none:x", ""))
+    with pytest.raises(click.ClickException, match=r"pip install 'aiscope\[dashboard\]'"):
+        cli.LazyGroup().get_command(click.Context(cli.aiscope), "dashboard")
+
+
+def test_config_reaches_the_settings(tmp_path: Path):
+    file = tmp_path / "c.toml"
+    file.write_text('[store]\nurl = "http://u:secret@h:1/"\n')
+    done = run("--config", file, "settings")
+    assert f'store.url                "http://u:***@h:1/"                          # {file}' in done.stdout
+    assert "secret" not in done.stdout
+    file.write_text('[store]\nurll = "x"\n')
+    done = run("--config", file, "settings")
+    assert done.returncode == 1
+    assert done.stderr == f"aiscope: {file}: store.urll: unknown setting, did you mean store.url?\n"
+
+
+def test_printable_keeps_words_and_lines():
+    assert cli.printable("Zoë\nb") == "Zoë\nb"
+    assert cli.printable("\x1b]0;x\x07\r\u202e\udc80") == "\\x1b]0;x\\x07\\r\\u202e\\udc80"

@@ -1,0 +1,142 @@
+from __future__ import annotations
+
+import dataclasses
+from pathlib import Path
+
+import pytest
+
+from sensor import config
+from sensor.config import SettingsError, load, resolve
+from sensor.packets.facts import Limits
+
+ROOT = Path(__file__).parents[2]
+
+
+@pytest.fixture(autouse=True)
+def nothing_set(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
+    """No settings but a test's own."""
+    import os
+
+    for name in list(os.environ):
+        if name.startswith(config.PREFIX):
+            monkeypatch.delenv(name)
+    monkeypatch.setenv("XDG_DATA_HOME", str(tmp_path / "data"))
+    monkeypatch.chdir(tmp_path)
+    monkeypatch.setattr(config, "FILES", (Path("aiscope.toml"), tmp_path / "etc.toml"))
+
+
+def write(path: Path, text: str) -> Path:
+    path.write_text(text)
+    return path
+
+
+def test_defaults_need_nothing(tmp_path: Path):
+    settings, origins = resolve()
+    assert origins == {}
+    assert settings.store.url == f"chdb://{tmp_path}/data/aiscope/store"
+    assert settings.limits == Limits()
+    assert settings.sensor.name
+
+
+def test_flag_over_environment_over_file_over_default(tmp_path: Path, monkeypatch: pytest.MonkeyPatch):
+    file = write(
+        tmp_path / "x.toml", '[store]\nurl = "http://file"\n[retention]\nevents = 1\nrollups = 2\naudit = 3\n'
+    )
+    monkeypatch.setenv("AISCOPE_RETENTION_ROLLUPS", "20")
+    monkeypatch.setenv("AISCOPE_RETENTION_AUDIT", "30")
+    settings, origins = resolve(file, {"retention.audit": 300, "store.url": None})
+    assert settings.store.url == "http://file"
+    assert settings.retention.model_dump() == {"events": 1, "rollups": 20, "audit": 300, "sealed": 30}
+    assert origins["retention.events"] == str(file)
+    assert origins["retention.rollups"] == "environment"
+    assert origins["retention.audit"] == "flag"
+    assert "retention.sealed" not in origins
+
+
+def test_files_in_their_order(tmp_path: Path, monkeypatch: pytest.MonkeyPatch):
+    write(tmp_path / "etc.toml", "[retention]\nevents = 1\n")
+    assert load().retention.events == 1
+    write(tmp_path / "aiscope.toml", "[retention]\nevents = 2\n")
+    assert load().retention.events == 2
+    monkeypatch.setenv("AISCOPE_CONFIG", str(write(tmp_path / "named.toml", "[retention]\nevents = 3\n")))
+    assert load().retention.events == 3
+    assert load(write(tmp_path / "flag.toml", "[retention]\nevents = 4\n")).retention.events == 4
+
+
+@pytest.mark.parametrize(
+    ("text", "reason"),
+    [
+        ("[store]\nurll = 'x'", "store.urll: unknown setting, did you mean store.url?"),
+        ("[shop]\nurl = 'x'", "shop: unknown setting"),
+        ("url = 'x'", "url: unknown setting outside a section"),
+        ("[limits]\nflows = 'many'", "limits.flows: Input should be a valid integer"),
+        ("[limits]\nflows = 0", "limits: Value error, flows: not a positive number"),
+        ("[limits]\nflowers = 1", "limits.flowers: unknown setting, did you mean limits.flows?"),
+        ("[sensor]\nnames = 'open'", "sensor.names: Input should be 'plain' or 'sealed'"),
+        ("[retention]\nevents = -1", "retention.events: Input should be greater than or equal to 0"),
+        ("[dashboard]\nlisten = 'here'", "dashboard.listen: String should match pattern"),
+        ("[store", "Expected ']'"),
+    ],
+)
+def test_what_is_wrong_is_said_with_file_and_key(tmp_path: Path, text: str, reason: str):
+    file = write(tmp_path / "x.toml", text)
+    with pytest.raises(SettingsError) as caught:
+        load(file)
+    assert str(caught.value).startswith(f"{file}: {reason}")
+
+
+def test_every_error_is_said(tmp_path: Path, monkeypatch: pytest.MonkeyPatch):
+    monkeypatch.setenv("AISCOPE_RETENTION_AUDIT", "x")
+    with pytest.raises(SettingsError) as caught:
+        load(write(tmp_path / "x.toml", "[store]\nurll = 'x'\n[read]\nengine = 'fast'\n"))
+    lines = str(caught.value).splitlines()
+    assert len(lines) == 3
+    assert any(line.startswith("environment: AISCOPE_RETENTION_AUDIT: ") for line in lines)
+
+
+@pytest.mark.parametrize(
+    "name", ["AISCOPE_STORE_URLL", "AISCOPE_SHOP_URL", "AISCOPE_X", "AISCOPE_STORE__URL"]
+)
+def test_unknown_variables_are_refused(name: str, monkeypatch: pytest.MonkeyPatch):
+    monkeypatch.setenv(name, "x")
+    with pytest.raises(SettingsError, match=f"environment: {name}: unknown setting"):
+        load()
+
+
+def test_variables_with_lists_paths_and_several_words(monkeypatch: pytest.MonkeyPatch):
+    monkeypatch.setenv("AISCOPE_SENSOR_RELAYS", "10.0.0.1, 10.1.0.0/16")
+    monkeypatch.setenv("AISCOPE_SENSOR_NAMES_KEY", "/k")
+    monkeypatch.setenv("AISCOPE_LIMITS_TCP_IDLE_NS", "5")
+    settings = load()
+    assert settings.sensor.relays == ("10.0.0.1/32", "10.1.0.0/16")
+    assert settings.sensor.names_key == Path("/k")
+    assert settings.limits == dataclasses.replace(Limits(), tcp_idle_ns=5)
+
+
+def test_a_network_that_is_none(monkeypatch: pytest.MonkeyPatch):
+    monkeypatch.setenv("AISCOPE_SENSOR_RELAYS", "10.0.0.300")
+    with pytest.raises(SettingsError, match=r"^environment: AISCOPE_SENSOR_RELAYS: .*10\.0\.0\.300"):
+        load()
+
+
+def test_a_variable_for_a_whole_section_is_refused(monkeypatch: pytest.MonkeyPatch):
+    monkeypatch.setenv("AISCOPE_STORE", "{")
+    with pytest.raises(SettingsError, match=r"^environment: AISCOPE_STORE: unknown setting"):
+        load()
+
+
+def test_a_file_that_is_not_there():
+    with pytest.raises(OSError, match=r"none\.toml"):
+        load(Path("none.toml"))
+
+
+def test_the_page_is_current():
+    assert (ROOT / "docs/settings.md").read_text("utf-8") == config.markdown(), (
+        "run: aiscope settings --markdown > docs/settings.md"
+    )
+
+
+def test_every_setting_has_a_meaning():
+    names = [name for name, _, meaning in config.table() if not meaning and not name.startswith("limits.")]
+    assert names == []
+    assert len({name for name, *_ in config.table()}) > 30
