@@ -48,20 +48,23 @@ def main() -> int:
     shutil.rmtree(DEMO, ignore_errors=True)
     DEMO.mkdir()
     capture = DEMO / "office.pcap"
-    print("An hour in a small office, made from real TLS, QUIC and HTTP:")
+    print("An hour in a small office, made from real TLS, QUIC and HTTP:", flush=True)
     subprocess.run([sys.executable, ROOT / "deploy/demo/office.py", capture], check=True)
     read = [*AISCOPE, "read", capture, "--inventory", capture.with_suffix(".csv"), "--store", STORE]
     subprocess.run(read, check=True)
+    print("\nThe dashboard's pages on this store:", flush=True)
+    subprocess.run([*AISCOPE, "dashboard", "--check", "--store", STORE], check=True)
     port = free_port()
     url = f"http://127.0.0.1:{port}"
-    server = subprocess.Popen([*AISCOPE, "dashboard", "--store", STORE, "--listen", f"127.0.0.1:{port}"])
+    serve = [*AISCOPE, "dashboard", "--store", STORE, "--listen", f"127.0.0.1:{port}"]
+    with (DEMO / "dashboard.log").open("wb") as log:
+        server = subprocess.Popen(serve, stdout=log, stderr=log)
     try:
         await_page(url, server)
         if sys.stdout.isatty() and os.environ.get("CI") != "true":
-            print(f"\nDashboard: {url}   (Ctrl-C ends it)")
+            print(f"\nDashboard: {url}   (Ctrl-C ends it)", flush=True)
             return server.wait()
-        subprocess.run([*AISCOPE, "dashboard", "--check", url], check=True)
-        print(f"Dashboard checked at {url}")
+        print(f"\nDashboard served at {url} and ended: no terminal to stay with.")
         return 0
     except KeyboardInterrupt:
         return 0
