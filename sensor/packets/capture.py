@@ -1,8 +1,8 @@
 """Capture files to frames: pcap and pcapng, plain, gzip or zstd, from a path or from standard input.
 
 The formats are draft-ietf-opsawg-pcap and draft-ietf-opsawg-pcapng. dpkt knows their headers and is used for
-those; its readers allocate what a record claims and know one clock and one link type per file, so records are read
-here. A file is hostile input: no length is believed before the bytes are there.
+those; its readers allocate what a record claims and know one clock and one link type per file, so records are
+read here. A file is hostile input: no length is believed before the bytes are there.
 """
 
 from __future__ import annotations
@@ -48,8 +48,8 @@ class _Bad(Exception):  # noqa: N818
 
 
 class _Format(Protocol):
-    """A record parser. `parse` appends the whole records of `data` to `out`; it returns the number of bytes used and
-    how many bytes from there on the next record needs."""
+    """A record parser. `parse` appends the whole records of `data` to `out`. It returns how many bytes it
+    used, and how many from there on the next record needs."""
 
     def parse(self, data: bytes, out: list[Frame]) -> tuple[int, int]: ...
 
@@ -201,7 +201,7 @@ _SECTION = b"\x0a\x0d\x0d\x0a"
 
 
 class Capture:
-    """An open capture. Iterating yields batches of frames, then ends or raises `Damaged` after the last good one.
+    """An open capture. Iterating yields batches of frames, then ends or raises `Damaged` after the last good.
 
     `source` is a path, or "-" for standard input. Raises `NotACapture`, and OSError when it cannot be opened.
     """

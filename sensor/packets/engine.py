@@ -79,8 +79,8 @@ def facts(
 ) -> Iterator[list[Fact]]:
     """The facts of a capture file ("-": standard input), in batches, by the engine that `select` names.
 
-    `progress` is told bytes of the file read so far and its size (0: not known). Raises `capture.NotACapture`, and
-    `capture.Damaged` when all that could be read has been reported, flows closed.
+    `progress` is told the bytes of the file read so far and its size (0: not known). Raises
+    `capture.NotACapture`; and `capture.Damaged` when all that could be read has been reported, flows closed.
     """
     name, _ = select(engine)
     reader = create(name, watch, limits)

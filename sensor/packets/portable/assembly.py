@@ -9,8 +9,8 @@ HALF = 1 << 31
 class Stream:
     """Bytes in order, and up to `segments` pieces that are ahead of a gap.
 
-    While `keep` is set, what came in order stays in `kept`, and pieces are refused when they and `kept` would exceed
-    `limit` bytes. Without a known start (`fixed` is false) a segment before the first lowers the start.
+    While `keep` is set, what came in order stays in `kept`, and pieces are refused when they and `kept` would
+    exceed `limit` bytes. Without a known start (`fixed` is false) a segment before the first lowers it.
     """
 
     __slots__ = (
@@ -98,7 +98,7 @@ class Stream:
         self.next = seq
 
     def _hold(self, seq: int, data: bytes, force: bool) -> None:
-        """Keeps the parts of a segment that no held piece has. `force`: they close the gap, no limit applies."""
+        """Keeps the parts of a segment that no held piece has. `force`: they close the gap, no limits."""
         pieces = []
         for start, body in self.held:
             offset = (start - seq + HALF) % SPAN - HALF

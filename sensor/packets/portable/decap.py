@@ -1,16 +1,16 @@
 """From a captured frame to the innermost transport header: docs/engine.md 1.
 
-Almost every frame is Ethernet, IP, TCP or UDP and nothing else: `plain` reads those with one precompiled struct.
-`Decap` reads everything, one header per step; the two agree where both apply, and a test holds them to it. dpkt's own
-packet classes decode all layers at once and stop at the ones they do not know, at ten times the cost; its constants
-name the code points here.
+Almost every frame is Ethernet, IP, TCP or UDP and nothing else: `plain` reads those with one precompiled
+struct. `Decap` reads everything, one header per step; the two agree where both apply, and a test holds them
+to it. dpkt's own packet classes decode all layers at once, and stop at the ones they do not know, at ten
+times the cost; its constants name the code points here.
 """
 
 from __future__ import annotations
 
 from collections.abc import Callable
 from struct import Struct, error
-from typing import NamedTuple
+from typing import ClassVar, NamedTuple
 
 from dpkt import ethernet, ip, pcap, ppp
 
@@ -232,7 +232,7 @@ class Decap:
         return self._ether_type(_u16(self.data, at)[0], at + 20, wire - 20)
 
     def _nflog(self, at: int, wire: int) -> _Next:
-        """LINKTYPE_NFLOG: family, version, resource id, then (length, type, value) padded to 4; type 9 is the packet."""
+        """LINKTYPE_NFLOG: family, version, id; (length, type, value) padded to 4. Type 9 is the packet."""
         family, at = self.data[at], at + 4
         while True:
             size = int.from_bytes(self.data[at : at + 2], "little")
@@ -385,7 +385,7 @@ class Decap:
         return self._ether_type(kind, at, wire)
 
     def _erspan(self, at: int, wire: int, third: bool, sequenced: bool) -> _Next:
-        """draft-foschiano-erspan 4: type I has no header, II has 8 bytes, III 12 and 8 more with the O bit."""
+        """draft-foschiano-erspan 4: type I has no header, II 8 bytes, III 12 and 8 more with the O bit."""
         if not third and not sequenced:
             self._enter("erspan:0")
             return self._ethernet, at, wire
@@ -451,7 +451,7 @@ class Decap:
         self._enter("teredo")
         return self._ipv6, inner, wire - (inner - at)
 
-    _LINKS = {
+    _LINKS: ClassVar[dict[int, Callable[[Decap, int, int], _Next]]] = {
         pcap.DLT_EN10MB: _ethernet,
         pcap.DLT_RAW: _ip,
         14: _ip,  # DLT_RAW of OpenBSD

@@ -16,7 +16,7 @@ class Duplicates:
         self._count: dict[int, int] = {}
 
     def seen(self, key: int, time: int, data: bytes, network: int) -> bool:
-        """Whether this packet came a moment ago; if not it is remembered. `network`: offset of its IP header."""
+        """Whether this packet came a moment ago; if not, it is remembered. `network`: its IP header."""
         ring, count = self._ring, self._count
         if key in count:
             if any(

@@ -57,7 +57,7 @@ class PortableEngine:
     def feed(self, frames: Sequence[Frame]) -> list[Fact]:
         """Takes the next frames; any division into batches gives the same facts."""
         tally, tcp_sides, udp_sides = self._tally, self._table.tcp, self._table.udp
-        seen, gap = self._duplicates.seen, self._limits.burst_gap_ns
+        seen = self._duplicates.seen
         for frame in frames:
             time, data = frame.time, frame.data
             if time >= self._next_sweep:
@@ -74,7 +74,7 @@ class PortableEngine:
                 tally.duplicates += 1
                 continue
             tally.frames += 1
-            tcp, key, seq, flags, data, start, end, size, _ = header
+            tcp, key, seq, flags, _, _, _, _, _ = header
             side = (tcp_sides if tcp else udp_sides).get(key)
             if (
                 side is None
@@ -221,7 +221,7 @@ class PortableEngine:
 
     def _edge(self, time: int, header: Header, around: Around | None, side: Side | None) -> Side:
         """A new flow, or one that ends or may be another from now on."""
-        _, key, seq, flags, data, _, _, _, _ = header
+        _, _, seq, flags, data, _, _, _, _ = header
         if side is not None:
             reason = self._over(side, time, seq, flags)
             if reason:

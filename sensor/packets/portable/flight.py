@@ -202,7 +202,7 @@ class Flights:
         return flow.server.port in self._watch.ports or self._watch.path(seen.path or "")
 
     def again(self, flow: Flow, seq: int, payload: bytes) -> bool:
-        """A later request on a clear connection that is not watched. True: it is now, and begins with this segment."""
+        """A later request on a clear connection that is not watched. True: it is, from this segment on."""
         found = peek(payload, True) if 0x41 <= payload[0] <= 0x5A else None
         if found is None or found.protocol != "http":
             return False

@@ -1,4 +1,4 @@
-"""The flow table: two sides per flow, timers, and the least recently seen flow when it is full. docs/engine.md 2."""
+"""The flow table: two sides per flow, timers, the least recently seen flow. docs/engine.md 2."""
 
 from __future__ import annotations
 
@@ -6,6 +6,7 @@ import heapq
 import socket
 from collections.abc import Iterator
 from enum import IntEnum
+from functools import lru_cache
 
 from sensor.packets import facts
 from sensor.packets.facts import Limits
@@ -63,7 +64,7 @@ class Side:
         self.messages: DnsStream | None = None
         self.probe: ClientCrypto | None = None
         self.datagram = b""  # the first one with payload (UDP)
-        # Where TLS records are: sequence number expected (-1: not known), bytes left of the record, whether those count.
+        # TLS records: sequence number expected (-1: not known), bytes left of one, whether those count.
         self.next = -1
         self.left = 0
         self.taken = False
@@ -203,6 +204,7 @@ class Flow:
         return self.fact
 
 
+@lru_cache(65_536)  # a network's addresses repeat
 def text(address: bytes) -> str:
     return socket.inet_ntop(socket.AF_INET if len(address) == 4 else socket.AF_INET6, address)
 

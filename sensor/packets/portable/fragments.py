@@ -1,4 +1,4 @@
-"""Reassembly of IP fragments (RFC 791 3.2, RFC 8200 4.5). First-come bytes win; hostile overlap changes nothing."""
+"""Reassembly of IP fragments (RFC 791 3.2, RFC 8200 4.5). First-come bytes win over hostile overlap."""
 
 from __future__ import annotations
 
@@ -69,7 +69,7 @@ class Fragments:
         self._table: dict[Key, Pending] = {}  # in the order of their first fragments
 
     def add(self, fragment: Fragment, time: int, length: int) -> Pending | None:
-        """Takes a fragment whose frame has `length` bytes, which are in class unnamed already; its datagram once whole."""
+        """Takes a fragment; its datagram once whole. The frame's `length` bytes are in class unnamed."""
         pending = self._table.get(fragment.key)
         if pending is not None and time - pending.start >= self._limits.fragment_ns:
             self._lose(fragment.key)

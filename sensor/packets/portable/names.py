@@ -1,4 +1,4 @@
-"""Names learnt from DNS answers: which watched name an address stood for, per client, and the outer names of ECH."""
+"""Names learnt from DNS answers: which watched name an address stood for, per client; outer names of ECH."""
 
 from __future__ import annotations
 
@@ -30,7 +30,7 @@ class Names:
     def learn(self, client: bytes, question: str, payload: bytes, time: int) -> None:
         """`payload` is a DNS response to `client` whose first question is `question`."""
         watched = self._watch.all or self._watch.name(question)
-        # Parsing every response would cost more than all else here: records that cannot matter are not looked at.
+        # Parsing every response would cost more than all else here: those that cannot matter are not parsed.
         if not (watched or _CNAME in payload or _HTTPS in payload or _SVCB in payload):
             return
         try:

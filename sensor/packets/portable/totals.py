@@ -6,7 +6,7 @@ from sensor.packets.facts import COUNTERS, VISIBILITY, Totals
 
 
 class Tally:
-    """What `Totals` will say. A class is a list of one number, so that a flow can hold its own and add to it."""
+    """What `Totals` will say. A class is a list of one number: a flow holds its own and adds to it."""
 
     frames: int
     flows: int

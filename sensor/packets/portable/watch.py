@@ -13,7 +13,7 @@ from sensor.packets import facts
 
 
 class Watch:
-    """Lookups of `facts.Watch`. Names are spelled as `sensor.wire.names` spells them, addresses are packed."""
+    """Lookups of `facts.Watch`. Names are spelled as in `sensor.wire.names`, addresses are packed."""
 
     def __init__(self, watch: facts.Watch) -> None:
         self.all = watch.all
