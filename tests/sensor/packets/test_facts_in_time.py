@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import struct
 from dataclasses import replace
+from itertools import pairwise
 
 import pytest
 from hypothesis import given, settings
@@ -135,8 +136,9 @@ def test_records_after_a_gap_a_copy_and_a_split_header(engine: Make) -> None:
 def test_application_payload_of_quic(engine: Make) -> None:
     hello = initial(crypto(0, handshake(hello_body([sni(b"api.openai.com")]))))
     short = b"\x40" + bytes(999)
-    frames = datagrams((True, hello), (False, b"\xe0" + bytes(500)), (False, short), (True, b"\x40" + bytes(30)),
-                       (True, short), (False, short), (False, b"\x40" + bytes(20)))  # fmt: skip
+    frames = datagrams((True, hello), (False, b"\xe0" + bytes(500)), (False, short),
+                       (True, b"\x40" + bytes(30)), (True, short), (False, short),
+                       (False, b"\x40" + bytes(20)))  # fmt: skip
     found = progress(run(engine(OPENAI, LIMITS), frames))
     assert (found.app_up, found.app_down) == (1_000, 1_000)
     assert sum(burst.records for burst in found.bursts) == 2
@@ -416,11 +418,7 @@ def test_any_frames_in_any_batches(
     for name in installed():
         whole = run(create(name, watch, limits), frames)  # type: ignore[arg-type]
         reader = create(name, watch, limits)  # type: ignore[arg-type]
-        parts = [
-            fact
-            for start, end in zip(bounds, bounds[1:], strict=False)
-            for fact in reader.feed(frames[start:end])
-        ]
+        parts = [fact for start, end in pairwise(bounds) for fact in reader.feed(frames[start:end])]
         assert parts + reader.finish() == whole
         for fact in only(whole, Totals):
             assert sum(fact.bytes.values()) == fact.counters.get("bytes", 0)

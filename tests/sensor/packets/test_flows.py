@@ -141,7 +141,7 @@ def test_client_is_who_sends_the_hello(engine: Make) -> None:
     talk = Talk(sport=40_000, dport=8_443).down().up(HELLO).down(b"x")
     facts = run(engine(OPENAI, LIMITS), talk.frames)
     flow = opened(facts).flow
-    # Every frame of `Talk` has the same MACs; the first frame was the server's, so the client's is its target.
+    # Every frame of `Talk` has the same MACs; the first was the server's, so the client's is its target.
     assert (flow.client_port, flow.client_mac) == (40_000, "02:00:00:00:00:02")
     (progress,) = only(facts, Progress)
     assert (progress.bytes_up, progress.bytes_down, progress.packets_down) == (len(HELLO), 1, 2)

@@ -18,7 +18,7 @@ from scapy.layers.inet6 import (
     PadN,
 )
 from scapy.layers.ipsec import AH, ESP
-from scapy.layers.l2 import GRE, CookedLinux, CookedLinuxV2, Dot1AD, Dot1Q, Ether, GRE_PPTP
+from scapy.layers.l2 import GRE, GRE_PPTP, CookedLinux, CookedLinuxV2, Dot1AD, Dot1Q, Ether
 from scapy.layers.ppp import HDLC, PPP, PPPoE
 from scapy.layers.vxlan import VXLAN
 from scapy.packet import Packet as Layer
@@ -29,6 +29,9 @@ from tests.sensor.packets.build import MACS, ethernet, ipv4, ipv6, tcp, udp
 
 PAYLOAD = b"application bytes"
 ETHER = Ether(dst="02:00:00:00:00:02", src="02:00:00:00:00:01")
+OPTIONS = [GeneveOptions()]
+VX = {"vni": 2, "flags": "Instance"}
+SEQUENCED = {"seqnum_present": 1}
 OUTER = IP(src="198.51.100.1", dst="198.51.100.2")
 INNER = IP(src="10.0.0.1", dst="192.0.2.1") / UDP(sport=40_000, dport=443) / PAYLOAD
 INNER6 = (
@@ -105,26 +108,26 @@ def test_links_that_carry_ipv6(link: int) -> None:
         (ETHER / OUTER / GRE() / INNER, "gre", None),
         (ETHER / OUTER / GRE(key_present=1, key=5, seqnum_present=1, chksum_present=1) / INNER6, "gre", None),
         (ETHER / OUTER / GRE(proto=0x6558) / ETHER / Dot1Q(vlan=3) / INNER, "gre", 3),
-        (ETHER / OUTER / GRE_PPTP(call_id=1, seqnum_present=1) / PPP(proto=0x21) / INNER, "gre", None),
+        (ETHER / OUTER / GRE_PPTP(call_id=1, **SEQUENCED) / PPP(proto=0x21) / INNER, "gre", None),
         (ETHER / OUTER / GRE(proto=0x88BE) / ERSPAN_I() / ETHER / INNER, "erspan:0", None),
-        (ETHER / OUTER / GRE(proto=0x88BE, seqnum_present=1) / ERSPAN_II(session_id=77) / ETHER / INNER, "erspan:77",
+        (ETHER / OUTER / GRE(proto=0x88BE, **SEQUENCED) / ERSPAN_II(session_id=7) / ETHER / INNER, "erspan:7",
          None),
-        (ETHER / OUTER / GRE(proto=0x22EB, seqnum_present=1) / ERSPAN_III(session_id=78) / ETHER / INNER6,
+        (ETHER / OUTER / GRE(proto=0x22EB, **SEQUENCED) / ERSPAN_III(session_id=78) / ETHER / INNER6,
          "erspan:78", None),
-        (ETHER / OUTER / UDP(sport=1, dport=4789) / VXLAN(vni=5000, flags="Instance") / ETHER / INNER, "vxlan:5000", None),
-        (ETHER / OUTER / UDP(sport=1, dport=8472) / VXLAN(vni=1, flags="Instance") / ETHER / Dot1Q(vlan=8) / INNER6,
-         "vxlan:1", 8),
-        (ETHER / OUTER / UDP(dport=6081) / GENEVE(vni=9, options=[GeneveOptions()]) / ETHER / INNER, "geneve:9", None),
+        (ETHER / OUTER / UDP(sport=1, dport=4789) / VXLAN(**VX) / ETHER / INNER, "vxlan:2", None),
+        (ETHER / OUTER / UDP(sport=1, dport=8472) / VXLAN(**VX) / ETHER / Dot1Q(vlan=8) / INNER6,
+         "vxlan:2", 8),
+        (ETHER / OUTER / UDP(dport=6081) / GENEVE(vni=9, options=OPTIONS) / ETHER / INNER, "geneve:9", None),
         (ETHER / OUTER / UDP(dport=6081) / GENEVE(vni=9, proto=0x86DD) / INNER6, "geneve:9", None),
         (ETHER / OUTER / INNER6, "ipip", None),
         (ETHER / OUTER / INNER, "ipip", None),
         (ETHER / IPv6() / INNER, "ipip", None),
         (ETHER / OUTER / UDP(dport=2152) / GTP_U_Header(teid=66) / INNER, "gtpu:66", None),
-        (ETHER / OUTER / UDP(dport=2152) / GTP_U_Header(teid=67) / GTPPDUSessionContainer(type=0, QFI=1) / INNER,
+        (ETHER / OUTER / UDP(dport=2152) / GTP_U_Header(teid=67) / GTPPDUSessionContainer() / INNER,
          "gtpu:67", None),
         (ETHER / OUTER / UDP(sport=3544, dport=5) / INNER6, "teredo", None),
         (ETHER / OUTER / UDP(dport=3544) / Raw(b"\0\1\0\0" + bytes(9) + bytes(8)) / INNER6, "teredo", None),
-        (ETHER / OUTER / UDP(dport=4789) / VXLAN(vni=2, flags="Instance") / ETHER / OUTER / GRE() / INNER, "vxlan:2/gre",
+        (ETHER / OUTER / UDP(dport=4789) / VXLAN(**VX) / ETHER / OUTER / GRE() / INNER, "vxlan:2/gre",
          None),
         (ETHER / OUTER / AH(nh=4, payloadlen=4, icv=bytes(12)) / INNER, "ipip", None),
     ],
@@ -167,7 +170,7 @@ def test_on_a_tunnel_port_but_no_tunnel(port: int, body: bytes) -> None:
         (ETHER / PPPoE(sessionid=1, len=4) / PPP(proto=0xC021) / Raw(bytes(2)), "other"),
         (ETHER / OUTER / GRE(routing_present=1) / INNER, "undecodable"),
         (ETHER / OUTER / GRE(version=2) / INNER, "undecodable"),
-        (ETHER / OUTER / UDP(dport=2152) / Raw(b"\x34\xff\0\0\0\0\0\1" + b"\0\0\0\x85" + bytes(30)), "undecodable"),
+        (ETHER / OUTER / UDP(dport=2152) / Raw(b"\x34\xff\0\0\0\0\0\1\0\0\0\x85" + bytes(30)), "undecodable"),
     ],
 )  # fmt: skip
 def test_what_is_not_looked_into(layers: Layer, kind: str) -> None:
@@ -265,16 +268,9 @@ FRAMES = [
     ethernet(ipv6(tcp(PAYLOAD), 6), 0x86DD),
     ethernet(ipv6(udp(PAYLOAD), 17), 0x86DD),
     bytes(ETHER / Dot1Q(vlan=4) / INNER),
-    bytes(ETHER / OUTER / UDP(sport=1, dport=4789) / VXLAN(vni=5000, flags="Instance") / ETHER / INNER),
-    bytes(ETHER / OUTER / GRE(proto=0x88BE, seqnum_present=1) / ERSPAN_II(session_id=77) / ETHER / INNER),
-    bytes(
-        ETHER
-        / OUTER
-        / UDP(dport=2152)
-        / GTP_U_Header(teid=67)
-        / GTPPDUSessionContainer(type=0, QFI=1)
-        / INNER
-    ),
+    bytes(ETHER / OUTER / UDP(sport=1, dport=4789) / VXLAN(**VX) / ETHER / INNER),
+    bytes(ETHER / OUTER / GRE(proto=0x88BE, **SEQUENCED) / ERSPAN_II(session_id=77) / ETHER / INNER),
+    bytes(ETHER / OUTER / UDP(dport=2152) / GTP_U_Header(teid=67) / GTPPDUSessionContainer() / INNER),
 ]
 
 
