@@ -137,7 +137,11 @@ class Decap:
     def datagram(self, protocol: int, addresses: bytes, data: bytes, size: int) -> Found:
         """A reassembled datagram, from behind its IP header; `size` by the fragments' headers."""
         self.data = data
-        return self._run(self._transport(protocol, addresses, 0, size, 0))
+
+        def transport(at: int, wire: int) -> _Next:
+            return self._transport(protocol, addresses, at, wire, 0)
+
+        return self._run((transport, 0, size))
 
     def _run(self, step: _Next) -> Found:
         # Every step consumes bytes or a level of tunnels, so this ends.

@@ -260,6 +260,8 @@ def test_a_whole_datagram_goes_on_where_it_was() -> None:
     found = decap.datagram(4, KEY4[:8], V4, len(V4))
     assert payload(found) == PAYLOAD
     assert decap.around.tunnel == "ipip"
+    for protocol in (6, 17, 47, 51, 4, 41):
+        assert Decap(8).datagram(protocol, KEY4[:8], b"\x45", 900) == "undecodable"
 
 
 FRAMES = [

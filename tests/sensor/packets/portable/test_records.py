@@ -26,7 +26,7 @@ STREAM = record(3, 22) + record(0) + record(40) + record(1, 21) + record(300) + 
 
 @given(st.lists(st.integers(1, len(STREAM) - 1), max_size=20), st.integers(0, 1 << 32))
 def test_segments_do_not_matter(cuts: list[int], start: int) -> None:
-    # What begins inside a header's first bytes has no place to begin: the first segment holds one whole header.
+    # The first segment holds one whole header: without it there is no place to begin.
     bounds = [0, *sorted({cut for cut in cuts if cut >= 5}), len(STREAM)]
     client, _ = sides()
     got = [
