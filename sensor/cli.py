@@ -20,6 +20,8 @@ COMMANDS = {
     "dashboard": ("dashboard.cli:dashboard", "The same in a browser, from the store."),
     "sql": ("collector.cli:sql", "Ask the store in SQL."),
     "catalogue": ("sensor.knowledge.catalogue_cli:catalogue", "Look into the catalogue of services."),
+    "ship": ("sensor.ship_cli:ship", "Deliver what a sensor has kept to the store."),
+    "spool": ("sensor.ship_cli:spool", "What a sensor has kept and the store does not have yet."),
     "migrate": ("collector.cli:migrate", "Bring a store's schema to this version."),
     "settings": ("sensor.settings_cli:settings", "The settings in effect and where they come from."),
     "doctor": ("sensor.doctor_cli:doctor", "What is installed, what works, what is missing."),

@@ -131,6 +131,40 @@ class InventorySettings(_Section):
     csv: Path | None = Field(default=None, description="columns `address,from,until,host,user,groups`")
 
 
+class SpoolSettings(_Section):
+    """Where a sensor keeps rows until the store has them."""
+
+    path: Path = Field(
+        default_factory=lambda: user_data() / "sensor.spool",
+        examples=["~/.local/share/aiscope/sensor.spool"],
+        description="a file on a local disk; its name ends in `.spool`",
+    )
+    limit: int = Field(
+        default=1 << 30, ge=1 << 20, description="bytes; beyond it the oldest rows are dropped, and counted"
+    )
+
+
+class ShipSettings(_Section):
+    """`aiscope ship`: how rows get to the store."""
+
+    urls: Annotated[tuple[str, ...], NoDecode] = Field(
+        default=(),
+        description="where to, the first that answers: replicas of one store; left out, `store.url`",
+    )
+    rows: int = Field(default=50_000, ge=1, description="rows of a full batch")
+    age: float = Field(default=5.0, ge=0, description="seconds after which a batch goes that is not full")
+    tries: int = Field(default=8, ge=1, description="refusals after which a batch is set aside")
+    ca: Path | None = Field(default=None, description="authorities to trust instead of the system's (PEM)")
+    certificate: Path | None = Field(default=None, description="client certificate (PEM)")
+    key: Path | None = Field(default=None, description="its key (PEM), when it is in a file of its own")
+    plain: bool = Field(default=False, description="allow http:// to another machine")
+
+    @field_validator("urls", mode="before")
+    @classmethod
+    def _separated(cls, value: object) -> object:
+        return [part.strip() for part in value.split(",")] if isinstance(value, str) else value
+
+
 class RetentionSettings(_Section):
     """Days that rows are kept after they came in; 0 keeps them for ever."""
 
@@ -162,6 +196,8 @@ class Settings(BaseSettings):
     place: PlaceSettings = Field(default_factory=PlaceSettings)
     inventory: InventorySettings = Field(default_factory=InventorySettings)
     limits: Limits = Field(default_factory=Limits)
+    spool: SpoolSettings = Field(default_factory=SpoolSettings)
+    ship: ShipSettings = Field(default_factory=ShipSettings)
     retention: RetentionSettings = Field(default_factory=RetentionSettings)
     dashboard: DashboardSettings = Field(default_factory=DashboardSettings)
 
