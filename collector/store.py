@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import datetime as dt
 import io
+import logging
 import re
 from collections.abc import Iterable, Mapping
 from functools import cache
@@ -23,6 +24,7 @@ from clickhouse_connect.driver.exceptions import ClickHouseError
 from sensor.delivery.columns import arrow, pieces
 from sensor.delivery.event import Event
 
+logging.getLogger("clickhouse_connect").addHandler(logging.NullHandler())  # errors are raised, and said once
 DATABASE = "aiscope"
 QUERIES = Path(__file__).parent / "queries"
 
@@ -249,6 +251,8 @@ def _remote(parts: Any) -> Any:
 
 def _why(error: Exception, url: str, directory: Path | None) -> str:
     """What to say when a store does not open. The engine leaves the owner's process number in `status`."""
+    if refused := re.search(r"\[Errno -?\d+\] ([\w ]+)", str(error)):
+        return f"{url}: cannot be reached: {refused[1]}"
     if directory is None or "EmbeddedServer" not in str(error):
         return f"{url}: {_line(error)}"
     status = directory / "status"

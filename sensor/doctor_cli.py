@@ -54,11 +54,10 @@ def _checks() -> Iterator[tuple[str, str, bool]]:
 
 
 def _engine() -> tuple[str, str, bool]:
-    try:
-        import sensor._core  # noqa: F401
-    except ImportError as error:
-        return "engine", f"portable; native is not installed ({error})", True
-    return "engine", "native", True
+    from sensor.packets.engine import select
+
+    name, why = select()
+    return "engine", f"{name}: {why}", True
 
 
 def _configured() -> Iterator[tuple[str, str, bool]]:

@@ -77,6 +77,7 @@ class Run:
 )
 @click.option("--engine", type=click.Choice(["auto", "native", "portable"]), help="Which packet engine.")
 @click.option("--inventory", metavar="CSV", help="Who clients are: address,from,until,host,user,groups.")
+@click.option("--policy", metavar="FILE", help="A policy: rows get its verdicts, and findings are made.")
 @click.option("--country-db", metavar="MMDB", help="Countries of servers, a MaxMind DB file.")
 @click.option("--asn-db", metavar="MMDB", help="Networks of servers, a MaxMind DB file.")
 def read(
@@ -113,6 +114,7 @@ def read(
 _FLAGS = {
     "engine": "read.engine",
     "inventory": "inventory.csv",
+    "policy": "policy.file",
     "country_db": "place.country_db",
     "asn_db": "place.asn_db",
 }
@@ -283,6 +285,7 @@ def _monitor(run: Run, engine: str) -> Monitor:
     from sensor.knowledge import inventory, seal
     from sensor.knowledge.identity import Identities
     from sensor.knowledge.place import Place
+    from sensor.knowledge.policy import load as load_policy
     from sensor.monitor import Monitor
 
     settings = run.settings
@@ -295,6 +298,7 @@ def _monitor(run: Run, engine: str) -> Monitor:
         if settings.sensor.names == "sealed"
         else None,
         relays=settings.sensor.relays,
+        policy=load_policy(settings.policy.file) if settings.policy.file else None,
         all=run.everything,
         engine=engine,
         limits=settings.limits,

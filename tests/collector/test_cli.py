@@ -1,0 +1,78 @@
+"""`aiscope sql` and `aiscope migrate`, each run in a process of its own."""
+
+from __future__ import annotations
+
+import pty
+import subprocess
+import sys
+from collections.abc import Callable
+from pathlib import Path
+
+import pytest
+
+Run = Callable[..., subprocess.CompletedProcess[str]]
+
+
+@pytest.fixture
+def run(tmp_path: Path) -> Run:
+    def aiscope(*arguments: str, **options: object) -> subprocess.CompletedProcess[str]:
+        command = [
+            sys.executable,
+            "-W",
+            "error",
+            "-m",
+            "sensor.cli",
+            *arguments,
+            "--store",
+            str(tmp_path / "s"),
+        ]
+        settings = {"capture_output": True, "text": True, "timeout": 120, **options}
+        return subprocess.run(command, check=False, **settings)  # type: ignore[call-overload]
+
+    return aiscope
+
+
+def test_migrate_plans_checks_applies(run: Run):
+    plan = run("migrate", "--plan")
+    assert plan.returncode == 0
+    assert "CREATE TABLE IF NOT EXISTS aiscope.connections" in plan.stdout
+    assert "migrations missing" in plan.stderr
+    assert run("migrate", "--check").returncode == 1
+    done = run("migrate")
+    assert done.returncode == 0
+    assert "0001 events" in done.stderr
+    check = run("migrate", "--check")
+    assert check.returncode == 0
+    assert check.stderr.endswith(": 0 migrations missing\n")
+    assert run("migrate", "--plan").stdout == ""
+
+
+def test_plan_for_a_cluster(run: Run):
+    plan = run("migrate", "--plan", "--cluster", "c1")
+    assert "ENGINE = ReplicatedMergeTree" in plan.stdout
+    assert "ON CLUSTER 'c1'" in plan.stdout
+
+
+def test_sql_is_tsv_in_a_pipe_and_what_is_asked_for(run: Run):
+    assert run("sql", "SELECT 1 AS a, 'x\ty' AS b").stdout == "a\tb\n1\tx\\ty\n"
+    assert run("sql", "SELECT 1 AS a", "--format", "JSONEachRow").stdout == '{"a":1}\n'
+    assert run("sql", "-", input="SELECT count() AS n FROM connections").stdout == "n\n0\n"
+
+
+def test_sql_errors_are_one_line(run: Run):
+    done = run("sql", "SELECT nonsense")
+    assert done.returncode == 1
+    assert len(done.stderr.splitlines()) == 1
+    assert "UNKNOWN_IDENTIFIER" in done.stderr
+
+
+def test_sql_is_a_table_on_a_terminal_and_escapes(run: Run):
+    screen, side = pty.openpty()
+    done = run(
+        "sql", "SELECT 'a\x1b[31m[b]' AS name, 5 AS n, NULL AS nothing", capture_output=False, stdout=side
+    )
+    with open(screen, "rb", buffering=0) as terminal:  # noqa: PTH123
+        shown = terminal.read(4096).decode()
+    assert done.returncode == 0
+    assert "a\\x1b[31m[b]" in shown
+    assert "name" in shown
