@@ -26,6 +26,7 @@ COLUMNS = (
     "first_seen",
     "last_seen",
 )
+_FIGURES = 9 + 11 + 7 + 7 + 11 + 11 + 8  # width of all columns but client and service, and of the gaps
 _DAY = 86_400 * 1_000_000_000
 _FORMULA = ("=", "+", "-", "@", "\t", "\r")  # what a spreadsheet would run
 
@@ -127,7 +128,8 @@ class Summary:
         if shown:
             first, last = min(use.first_seen for use in uses), max(use.last_seen for use in uses)
             console.print(f"{_clock(first)} to {_clock(last)} UTC")
-            console.print(_table(shown, "%H:%M:%S" if first // _DAY == last // _DAY else "%m-%d %H:%M"))
+            clock = "%H:%M:%S" if first // _DAY == last // _DAY else "%m-%d %H:%M"
+            console.print(_table(shown, clock, console.width))
         else:
             console.print("No use of a known AI service.")
         for line in self._notes(len(uses) - len(shown)):
@@ -148,11 +150,12 @@ class Summary:
             yield f"{self.lost:,} packets or flows were dropped: the figures are too low."
 
 
-def _table(uses: list[Use], clock: str) -> Table:
+def _table(uses: list[Use], clock: str, width: int) -> Table:
     """On a narrow terminal client and service give way, figures do not."""
+    names = max(width - _FIGURES, 16)
     table = Table(box=None, pad_edge=False, header_style="bold", padding=(0, 1, 0, 0))
-    table.add_column("client", overflow="ellipsis", no_wrap=True, ratio=3)
-    table.add_column("service", overflow="ellipsis", no_wrap=True, ratio=2)
+    table.add_column("client", overflow="ellipsis", no_wrap=True, max_width=names * 3 // 5)
+    table.add_column("service", overflow="ellipsis", no_wrap=True, max_width=names * 2 // 5)
     table.add_column("evidence", no_wrap=True, min_width=9)
     for name, width in (("connections", 11), ("up", 7), ("down", 7)):
         table.add_column(name, justify="right", no_wrap=True, min_width=width)
