@@ -23,7 +23,9 @@ def path(tmp_path: Path) -> Path:
 
 
 def rows(path: Path, table: str = "connections") -> list[dict]:
-    return [row for batch in waiting(path) if batch.table == table for row in unpacked(batch.data).to_pylist()]
+    return [
+        row for batch in waiting(path) if batch.table == table for row in unpacked(batch.data).to_pylist()
+    ]
 
 
 def test_what_was_put_is_there_after_a_commit(path: Path):
