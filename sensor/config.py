@@ -118,6 +118,14 @@ class CatalogueSettings(_Section):
     key: str = Field(default="", description="public key that updates must be signed with")
 
 
+class PolicySettings(_Section):
+    """What the organisation allows."""
+
+    file: Path | None = Field(
+        default=None, description="a policy file: events get its verdicts; `docs/policy.md`"
+    )
+
+
 class PlaceSettings(_Section):
     """Where servers are: files in MaxMind DB format."""
 
@@ -193,6 +201,7 @@ class Settings(BaseSettings):
     sensor: SensorSettings = Field(default_factory=SensorSettings)
     read: ReadSettings = Field(default_factory=ReadSettings)
     catalogue: CatalogueSettings = Field(default_factory=CatalogueSettings)
+    policy: PolicySettings = Field(default_factory=PolicySettings)
     place: PlaceSettings = Field(default_factory=PlaceSettings)
     inventory: InventorySettings = Field(default_factory=InventorySettings)
     limits: Limits = Field(default_factory=Limits)

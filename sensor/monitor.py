@@ -29,6 +29,8 @@ from sensor.knowledge.first_flight import FirstFlight, read_first_flight
 from sensor.knowledge.identity import Identities, Sighting
 from sensor.knowledge.lookups import Asked, Lookups
 from sensor.knowledge.place import Location, Networks, Place
+from sensor.knowledge.policy import Policy
+from sensor.knowledge.policy_judge import Judge
 from sensor.knowledge.seal import Sealer
 from sensor.packets.facts import VISIBILITY, Clear, Fact, Flow, Limits, Message, Opened, Progress, Totals
 from sensor.wire.community import community_id
@@ -96,8 +98,8 @@ class Monitor:
 
     `all` reports what the catalogue does not know as well; `sealer` replaces the names of people and hosts by
     tokens; `relays` are addresses and networks (CIDR) of proxies whose onward leg is not to be counted again;
-    `engine` is written into `sensor_stats`. Memory is bounded by the engine's flow table, `limits` and the
-    constants of `sensor.knowledge`.
+    `policy` gives events their verdict; `engine` is written into `sensor_stats`. Memory is bounded by the
+    engine's flow table, `limits` and the constants of `sensor.knowledge`.
     """
 
     def __init__(
@@ -108,6 +110,7 @@ class Monitor:
         place: Place | None = None,
         sealer: Sealer | None = None,
         relays: Iterable[str] = (),
+        policy: Policy | None = None,
         all: bool = False,
         engine: str = "",
         limits: Limits | None = None,
@@ -121,6 +124,7 @@ class Monitor:
         self._all = all
         self._engine = engine
         self._limits = limits or Limits()
+        self._judge = Judge(policy, catalogue, self._limits)
         self._connections: dict[int, _Connection] = {}
         self._conversations = Conversations(clear_bytes=self._limits.clear_bytes)
         self._lookups = Lookups()
@@ -139,11 +143,12 @@ class Monitor:
                 events = self._message(fact)
             case Totals():
                 events = self._totals(fact)
-        return [self._seal(event) for event in events]
+        return [self._seal(event) for event in self._judge.judge(events)]
 
     def finish(self) -> list[Event]:
         """What still waits: questions without an answer. Connections end with the engine's last facts."""
-        return [self._seal(event) for event in self._ended(self._lookups.expire())]
+        unanswered = self._judge.judge(self._ended(self._lookups.expire()))
+        return [self._seal(event) for event in (*unanswered, *self._judge.finish())]
 
     # Connections
 

@@ -25,6 +25,7 @@ if TYPE_CHECKING:
     from sensor.config import Settings
     from sensor.delivery.event import Event
     from sensor.knowledge.catalogue import Catalogue
+    from sensor.knowledge.policy import Policy
     from sensor.monitor import Monitor
     from sensor.summary import Summary
 
@@ -41,6 +42,7 @@ class Run:
 
     settings: Settings
     catalogue: Catalogue
+    policy: Policy | None
     store: Store | None
     form: Form
     everything: bool
@@ -98,13 +100,16 @@ def read(
     from sensor.config import load
     from sensor.knowledge.catalogue import load as load_catalogue
     from sensor.knowledge.catalogue_bundle import newest
+    from sensor.knowledge.policy import load as load_policy
     from sensor.summary import Summary
 
     settings = load(flags={_FLAGS[name]: value for name, value in flags.items()} | {"store.url": _url(store)})
     catalogue = load_catalogue(newest(settings.catalogue.home), settings.catalogue.overrides)
+    policy = load_policy(settings.policy.file) if settings.policy.file else None
     with contextlib.ExitStack() as stack:
         opened = None if no_store else stack.enter_context(_open(settings, catalogue))
-        run = Run(settings, catalogue, opened, form or "table", everything, sensor, replace, Summary())
+        form = form or "table"
+        run = Run(settings, catalogue, policy, opened, form, everything, sensor, replace, Summary())
         for file in files:
             _read(run, file)
     _report(run)
@@ -285,7 +290,6 @@ def _monitor(run: Run, engine: str) -> Monitor:
     from sensor.knowledge import inventory, seal
     from sensor.knowledge.identity import Identities
     from sensor.knowledge.place import Place
-    from sensor.knowledge.policy import load as load_policy
     from sensor.monitor import Monitor
 
     settings = run.settings
@@ -298,7 +302,7 @@ def _monitor(run: Run, engine: str) -> Monitor:
         if settings.sensor.names == "sealed"
         else None,
         relays=settings.sensor.relays,
-        policy=load_policy(settings.policy.file) if settings.policy.file else None,
+        policy=run.policy,
         all=run.everything,
         engine=engine,
         limits=settings.limits,
