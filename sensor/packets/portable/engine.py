@@ -5,33 +5,23 @@ from __future__ import annotations
 from collections.abc import Sequence
 
 from sensor.packets import facts
-from sensor.packets.facts import Fact, Frame, Limits, Message, Progress
+from sensor.packets.facts import Fact, Frame, Limits, Progress
 from sensor.packets.portable.assembly import SPAN
-from sensor.packets.portable.decap import (
-    UNDECODABLE,
-    Around,
-    Decap,
-    Fragment,
-    Header,
-    identity,
-    plain,
-)
+from sensor.packets.portable.decap import Decap
 from sensor.packets.portable.duplicates import Duplicates
 from sensor.packets.portable.flight import Flights
-from sensor.packets.portable.flows import NEVER, Burst, Flow, Side, State, Table, reverse, text
+from sensor.packets.portable.flows import NEVER, Burst, Flow, Side, State, Table, reverse
 from sensor.packets.portable.fragments import MAX as MAX_DATAGRAM
 from sensor.packets.portable.fragments import Fragments, Pending
-from sensor.packets.portable.messages import DnsStream
+from sensor.packets.portable.headers import UNDECODABLE, Around, Fragment, Header, identity, plain
+from sensor.packets.portable.messages import Messages, kind_of
 from sensor.packets.portable.names import Names
 from sensor.packets.portable.records import follow
 from sensor.packets.portable.totals import Tally
 from sensor.packets.portable.watch import Watch
-from sensor.wire.cursor import Malformed
-from sensor.wire.dns import peek_question
 
 FIN, SYN, RST, ACK = 1, 2, 4, 16
 QUIC_SMALL = 64  # shorter datagrams carry acknowledgements
-_MESSAGES = {53: "dns", 5353: "mdns", 67: "dhcp", 68: "dhcp"}  # the first that fits
 _UNDECIDED, _OPENING, _OPEN, _QUIET = State.UNDECIDED, State.OPENING, State.OPEN, State.QUIET
 
 
@@ -47,6 +37,7 @@ class PortableEngine:
         self._fragments = Fragments(limits, self._tally)
         self._flights = Flights(self._watch, self._names, limits, self._tally, self._out)
         self._clear = self._flights.clear
+        self._messages = Messages(self._watch, self._names, self._flights, limits, self._out)
         self._zero = -1  # time of the first frame, from which sweeps are counted
         self._next_sweep = -NEVER
         self._totals_from = 0
@@ -107,7 +98,7 @@ class PortableEngine:
     ) -> None:
         flow, size = side.flow, header[7]
         if flow.message and size:
-            self._message(flow, side, time, header, around, seq)
+            self._messages.take(flow, side, time, header, around, seq)
         if time >= flow.slice_due and flow.state is not _QUIET:
             self._slice(flow)
             flow.slice_start, flow.slice_due = time, time + self._limits.slice_ns
@@ -274,7 +265,7 @@ class PortableEngine:
         self._flows += 1
         self._tally.flows += 1
         ports = (side.port, other.port)
-        flow.message = "dns" if tcp and 53 in ports else "" if tcp else _message_kind(ports)
+        flow.message = kind_of(tcp, ports)
         if self._from_server(ports, tcp, flags, data[start:end]):
             flow.swap()
         flow.cell = self._tally.classes["unnamed"]
@@ -360,55 +351,3 @@ class PortableEngine:
         if now - self._totals_from >= self._limits.totals_ns:
             self._out.append(self._tally.take(self._totals_from, now))
             self._totals_from = now
-
-    def _message(
-        self, flow: Flow, side: Side, time: int, header: Header, around: Around | None, seq: int
-    ) -> None:
-        tcp, _, _, _, data, start, end, size, _ = header
-        payload = data[start:end]
-        if not tcp:
-            whole = [payload] if len(payload) == size else []
-        else:
-            if side.messages is None:
-                side.messages = DnsStream(self._limits, side.origin)
-            whole = side.messages.feed(seq, payload)
-        for message in whole:
-            if self._is_wanted(flow, side, time, message):
-                around = around or Around(data[:12])
-                self._out.append(
-                    Message(
-                        flow.message,
-                        time,
-                        "tcp" if tcp else "udp",
-                        text(side.address),
-                        side.port,
-                        text(side.other.address),
-                        side.other.port,
-                        around.macs[6:].hex(":"),
-                        around.vlan,
-                        message,
-                    )
-                )
-
-    def _is_wanted(self, flow: Flow, side: Side, time: int, message: bytes) -> bool:
-        """Whether a whole message is reported. Answers are learnt from on the way."""
-        if flow.message == "dhcp":
-            return True
-        if flow.message == "mdns":
-            return len(message) > 2 and message[2] & 0x80 > 0
-        try:
-            question = peek_question(message)
-        except Malformed:
-            question = None
-        if question is None:
-            return self._watch.all
-        name, _, response = question
-        if response and side.port == 53:
-            self._names.learn(side.other.address, name, message, time)
-        elif not response and side is flow.server and flow.state is _UNDECIDED:
-            self._flights.swap(flow)
-        return self._watch.all or self._watch.name(name)
-
-
-def _message_kind(ports: tuple[int, int]) -> str:
-    return next((kind for port, kind in _MESSAGES.items() if port in ports), "")

@@ -11,8 +11,8 @@ from functools import lru_cache
 from sensor.packets import facts
 from sensor.packets.facts import Limits
 from sensor.packets.portable.assembly import Stream
-from sensor.packets.portable.decap import Around
-from sensor.packets.portable.messages import DnsStream
+from sensor.packets.portable.dns_stream import DnsStream
+from sensor.packets.portable.headers import Around
 from sensor.wire.quic import ClientCrypto
 
 NEVER = 1 << 63

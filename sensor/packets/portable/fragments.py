@@ -6,7 +6,7 @@ from bisect import bisect_left
 from dataclasses import dataclass, field
 
 from sensor.packets.facts import Limits
-from sensor.packets.portable.decap import Fragment
+from sensor.packets.portable.headers import Fragment
 from sensor.packets.portable.totals import Tally
 
 MAX = 65_535

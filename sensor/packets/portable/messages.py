@@ -1,34 +1,79 @@
-"""DNS over TCP, message by message."""
+"""Whole messages worth parsing: DNS over UDP and TCP, mDNS, DHCP. docs/engine.md 4."""
 
 from __future__ import annotations
 
-from sensor.packets.facts import Limits
-from sensor.packets.portable.assembly import Stream
+from sensor.packets.facts import Fact, Limits, Message
+from sensor.packets.portable.dns_stream import DnsStream
+from sensor.packets.portable.flight import Flights
+from sensor.packets.portable.flows import Flow, Side, State, text
+from sensor.packets.portable.headers import Around, Header
+from sensor.packets.portable.names import Names
+from sensor.packets.portable.watch import Watch
 from sensor.wire.cursor import Malformed
-from sensor.wire.dns import TcpMessages
+from sensor.wire.dns import peek_question
+
+_UDP = {53: "dns", 5353: "mdns", 67: "dhcp", 68: "dhcp"}  # the first that fits
 
 
-class DnsStream:
-    """One direction of a connection on port 53. Ends at the first byte that is lost or is no DNS."""
+def kind_of(tcp: bool, ports: tuple[int, int]) -> str:
+    """What a flow on these ports carries; "" if nothing of that kind."""
+    if tcp:
+        return "dns" if 53 in ports else ""
+    return next((kind for port, kind in _UDP.items() if port in ports), "")
 
-    __slots__ = ("_messages", "_segments", "_stream")
 
-    def __init__(self, limits: Limits, origin: int) -> None:
-        self._segments = limits.segments
-        self._stream: Stream | None = Stream(0, limits.segments, origin if origin >= 0 else None)
-        self._stream.keep = False
-        self._messages = TcpMessages()
+class Messages:
+    """Emits `Message`, and lets names be learnt from answers on the way."""
 
-    def feed(self, seq: int, payload: bytes) -> list[bytes]:
-        """The messages that this segment made whole."""
-        if self._stream is None:
-            return []
-        fresh = self._stream.push(seq, payload)
-        if len(self._stream.held) > self._segments:
-            self._stream = None
-            return []
+    def __init__(self, watch: Watch, names: Names, flights: Flights, limits: Limits, out: list[Fact]) -> None:
+        self._watch, self._names, self._flights, self._limits, self._out = watch, names, flights, limits, out
+
+    def take(
+        self, flow: Flow, side: Side, time: int, header: Header, around: Around | None, seq: int
+    ) -> None:
+        tcp, _, _, _, data, start, end, size, _ = header
+        payload = data[start:end]
+        if not tcp:
+            whole = [payload] if len(payload) == size else []
+        else:
+            if side.messages is None:
+                side.messages = DnsStream(self._limits, side.origin)
+            whole = side.messages.feed(seq, payload)
+        for message in whole:
+            if self._is_wanted(flow, side, time, message):
+                self._emit(flow, side, time, around or Around(data[:12]), message)
+
+    def _emit(self, flow: Flow, side: Side, time: int, around: Around, message: bytes) -> None:
+        other = side.other
+        self._out.append(
+            Message(
+                flow.message,
+                time,
+                "tcp" if flow.tcp else "udp",
+                text(side.address),
+                side.port,
+                text(other.address),
+                other.port,
+                around.macs[6:].hex(":"),
+                around.vlan,
+                message,
+            )
+        )
+
+    def _is_wanted(self, flow: Flow, side: Side, time: int, message: bytes) -> bool:
+        if flow.message == "dhcp":
+            return True
+        if flow.message == "mdns":
+            return len(message) > 2 and message[2] & 0x80 > 0
         try:
-            return self._messages.feed(fresh) if fresh else []
+            question = peek_question(message)
         except Malformed:
-            self._stream = None
-            return []
+            question = None
+        if question is None:
+            return self._watch.all
+        name, _, response = question
+        if response and side.port == 53:
+            self._names.learn(side.other.address, name, message, time)
+        elif not response and side is flow.server and flow.state is State.UNDECIDED:
+            self._flights.swap(flow)
+        return self._watch.all or self._watch.name(name)

@@ -24,7 +24,8 @@ from scapy.layers.vxlan import VXLAN
 from scapy.packet import Packet as Layer
 from scapy.packet import Raw
 
-from sensor.packets.portable.decap import Around, Decap, Fragment, Packet, identity, plain
+from sensor.packets.portable.decap import Decap
+from sensor.packets.portable.headers import Around, Fragment, Packet, identity, plain
 from tests.sensor.packets.build import MACS, ethernet, ipv4, ipv6, tcp, udp
 
 PAYLOAD = b"application bytes"

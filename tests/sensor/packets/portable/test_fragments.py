@@ -4,8 +4,8 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from sensor.packets.facts import Limits
-from sensor.packets.portable.decap import Fragment
 from sensor.packets.portable.fragments import Fragments
+from sensor.packets.portable.headers import Fragment
 from sensor.packets.portable.totals import Tally
 
 TEXT = bytes(range(200))

@@ -6,8 +6,8 @@ from itertools import pairwise
 from hypothesis import given
 from hypothesis import strategies as st
 
-from sensor.packets.portable.decap import Around
 from sensor.packets.portable.flows import Flow, Side
+from sensor.packets.portable.headers import Around
 from sensor.packets.portable.records import follow, plausible
 
 
