@@ -191,7 +191,7 @@ class SensorStats:
     bytes_other: int
     bytes_undecodable: int
     bytes_dropped_limit: int
-    clock_skew: float | None = None  # seconds the store's clock is ahead of the sensor's; known by who delivers
+    clock_skew: float | None = None  # seconds that the store's clock is ahead; who delivers knows
 
 
 Event = Connection | Lookup | Exchange | Identity | Finding | SensorStats
