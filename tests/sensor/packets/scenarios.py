@@ -175,10 +175,11 @@ def quic(version: int = 1, sport: int = 40_020, name: bytes = NAME) -> list[Fram
 
 
 def quics() -> list[Frame]:
+    retry = b"\xf0\0\0\0\1\0\0" + bytes(20)
     retried = initial(crypto(0, hello()), dcid=b"newer-id", token=b"token")
     return [
         *quic(), *quic(VERSION_2, 40_021), *quic(0xFF00001D, 40_022, OTHER),
-        *datagrams((True, initial(b"\1")), (False, b"\xf0\0\0\0\1\0\0" + bytes(20)), (True, retried), sport=40_023),
+        *datagrams((True, initial(b"\1")), (False, retry), (True, retried), sport=40_023),
         *datagrams((True, b"\xc0\x0a\x0a\x0a\x0a\0\0" + bytes(60)), sport=40_024),
         *datagrams((True, b"\x09" + bytes(8) + b"Q039" + bytes(30)), sport=40_025),
     ]  # fmt: skip
@@ -232,7 +233,7 @@ WRAPS: dict[str, tuple[Callable[[bytes], bytes], int]] = {
     "6in4": (lambda raw: ethernet(ipv4(ipv6(raw[34:], 6), 41)), 1),
     "teredo": (lambda raw: over_udp(3_544, b"")(ipv6(raw[34:], 6)), 1),
     "ah": (lambda raw: ethernet(ipv4(b"\6\4" + bytes(22) + raw[34:], 51, ident=5)), 1),
-    "options": (lambda raw: ethernet(ipv6(b"\x3c\0" + bytes(6) + b"\6\0" + bytes(6) + raw[34:], 0), 0x86DD), 1),
+    "options": (lambda raw: ethernet(ipv6(b"\x3c" + bytes(7) + b"\6" + bytes(7) + raw[34:], 0), 0x86DD), 1),
 }  # fmt: skip
 
 

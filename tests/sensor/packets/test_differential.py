@@ -12,10 +12,10 @@ from hypothesis import strategies as st
 
 from sensor.packets.capture import Damaged, NotACapture, frames
 from sensor.packets.engine import create
-from sensor.packets.facts import Fact, Frame, Limits, Totals, Watch
+from sensor.packets.facts import Fact, Frame, Limits, Opened, Totals, Watch
 from tests.sensor.packets.conftest import installed
 from tests.sensor.packets.same import told
-from tests.sensor.packets.scenarios import SCENARIOS
+from tests.sensor.packets.scenarios import SCENARIOS, WRAPS
 
 SHARED = Path(__file__).parents[4] / "shared" / "captures"
 pytestmark = pytest.mark.skipif("native" not in installed(), reason="the native engine is not installed")
@@ -79,6 +79,12 @@ def test_as_it_is(name: str, watch: Watch, limits: Limits) -> None:
     counted = sum(fact.counters.get("frames", 0) for fact in said if isinstance(fact, Totals))
     copies = sum(fact.counters.get("duplicates", 0) for fact in said if isinstance(fact, Totals))
     assert counted + copies == len(taken)
+
+
+@pytest.mark.parametrize("name", WRAPS)
+def test_every_wrapping_is_looked_into(name: str) -> None:
+    said = agree(SCENARIOS[name](), Watch(all=True), Limits())
+    assert next(fact.name for fact in said if isinstance(fact, Opened)) == "api.openai.com"
 
 
 CHANGES = ("flip", "flip", "flip", "cut", "snap", "drop", "copy", "move", "time", "link")
@@ -147,7 +153,7 @@ def test_any_bytes(raws: list[tuple[int, bytes]], link: int) -> None:
 @pytest.mark.shared
 @pytest.mark.skipif(not SHARED.is_dir(), reason="../shared/captures is not here")
 @pytest.mark.parametrize("part", range(8))
-@pytest.mark.parametrize("watch", (Watch(all=True), NARROW), ids=["all", "narrow"])
+@pytest.mark.parametrize("watch", [Watch(all=True), NARROW], ids=["all", "narrow"])
 def test_captures(part: int, watch: Watch) -> None:
     """Files: the native engine reads them itself, and stops where the portable one stops."""
     files = sorted(

@@ -79,7 +79,7 @@ pub fn identity(data: &[u8]) -> Option<u32> {
         let seq = be32(data, 24).unwrap_or_default();
         [be32(data, 2)?, be32(data, 12)?, be32(data, 16)?, be32(data, 20)?, seq]
     } else if first >> 4 == 6 && data.len() >= 48 && u8_at(data, 6) == Some(crate::ip::TCP) {
-        [be32(data, 4)?, be32(data, 20)?, be32(data, 36)?, be32(data, 40)?, be32(data, 44)?]
+        [be16(data, 4)?.into(), be32(data, 20)?, be32(data, 36)?, be32(data, 40)?, be32(data, 44)?]
     } else {
         return None;
     };

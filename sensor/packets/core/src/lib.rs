@@ -3,6 +3,7 @@
 mod bytes;
 mod capture;
 mod clear;
+mod count;
 mod dns;
 mod duplicates;
 mod engine;
@@ -14,10 +15,12 @@ mod hash;
 mod http;
 mod ip;
 mod link;
+mod lives;
 mod memory;
 mod messages;
 mod names;
 mod peek;
+#[cfg(feature = "python")]
 mod python;
 mod quic;
 mod read;
@@ -35,6 +38,7 @@ mod wheel;
 mod wire;
 
 /// `sensor._core`.
+#[cfg(feature = "python")]
 #[pyo3::pymodule]
 mod _core {
     #[pymodule_export]

@@ -104,18 +104,21 @@ pub enum Next<'a> {
 pub struct Decoder {
     pub around: Around,
     pub tunnels: usize,
-    /// Captured bytes from the outermost IP header on; 0 when there is none.
-    pub ip_bytes: usize,
+    /// Address of the frame's first byte, from which `network` is told.
+    start: usize,
+    /// Offset of the outermost IP header.
+    pub network: Option<usize>,
 }
 
 impl Decoder {
     pub fn new(tunnels: usize) -> Self {
-        Self { around: Around::default(), tunnels, ip_bytes: 0 }
+        Self { around: Around::default(), tunnels, start: 0, network: None }
     }
 
     #[inline]
     pub fn frame<'a>(&mut self, link: u32, data: &'a [u8], length: u32) -> Found<'a> {
         let rest = Rest { data, wire: (length as usize).max(data.len()) };
+        self.start = data.as_ptr().addr();
         let first = first(link, rest).unwrap_or(Next::Done(Found::Undecodable));
         self.run(first)
     }
@@ -139,8 +142,8 @@ impl Decoder {
 
     #[inline(always)]
     fn note_ip(&mut self, rest: Rest<'_>) {
-        if self.ip_bytes == 0 {
-            self.ip_bytes = rest.data.len();
+        if self.network.is_none() {
+            self.network = Some(rest.data.as_ptr().addr().saturating_sub(self.start));
         }
     }
 

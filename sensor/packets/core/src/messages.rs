@@ -1,7 +1,14 @@
-//! DNS over TCP, message by message.
+//! Messages worth parsing, and what is learnt from them on the way.
 
+use crate::bytes::u8_at;
 use crate::dns::TcpMessages;
+use crate::engine::{Core, Place};
+use crate::facts::{Address, Fact, Kind, Message, Transport};
+use crate::flight::Flights;
+use crate::flow::{Flow, State, other};
+use crate::link::Packet;
 use crate::stream::Stream;
+use crate::table::{Key, Side};
 
 /// One direction of a connection on port 53. Ends at the first byte that is lost or is no DNS.
 pub struct DnsStream {
@@ -32,4 +39,78 @@ impl DnsStream {
         self.stream = None;
         Vec::new()
     }
+}
+
+impl Core {
+    pub fn message(&mut self, index: u32, side: Side, time: i64, packet: &Packet<'_>, place: Place<'_>, seq: u32) {
+        let (Some(key), Some(flow)) = (self.table.key(index), self.table.get_mut(index)) else { return };
+        let Some(kind) = flow.message else { return };
+        if packet.transport == Transport::Udp {
+            if packet.payload.len() == packet.size as usize {
+                self.flights.whole_message(&key, flow, side, kind, time, place, packet.payload);
+            }
+            return;
+        }
+        let Some(live) = &mut flow.live else { return };
+        let half = live.halves.of_mut(side);
+        let (segments, origin) = (self.flights.limits.segments, half.origin);
+        let stream = half.messages.get_or_insert_with(|| Box::new(DnsStream::new(segments, origin)));
+        for message in stream.feed(seq, packet.payload) {
+            self.flights.whole_message(&key, flow, side, kind, time, place, &message);
+        }
+    }
+}
+
+impl Flights {
+    #[allow(clippy::too_many_arguments)]
+    pub fn whole_message(
+        &mut self,
+        key: &Key,
+        flow: &mut Flow,
+        side: Side,
+        kind: Kind,
+        time: i64,
+        place: Place<'_>,
+        payload: &[u8],
+    ) {
+        if !self.is_wanted(key, flow, side, kind, time, payload) {
+            return;
+        }
+        let around = place.around(self.limits.tunnels);
+        self.out.push(Fact::Message(Box::new(Message {
+            kind,
+            time,
+            transport: key.transport(),
+            src: key.end(side),
+            dst: key.end(other(side)),
+            mac: around.macs.map(|(_, from)| from),
+            vlan: around.vlan,
+            payload: payload.to_vec(),
+        })));
+    }
+
+    /// Whether a whole message is reported. Answers are learnt from on the way.
+    fn is_wanted(&mut self, key: &Key, flow: &mut Flow, side: Side, kind: Kind, time: i64, message: &[u8]) -> bool {
+        match kind {
+            Kind::Dhcp => return true,
+            Kind::Mdns => return u8_at(message, 2).is_some_and(|flags| flags & 0x80 != 0),
+            Kind::Dns => {}
+        }
+        let Ok(Some((name, response))) = crate::dns::peek_question(message) else { return self.watch.all };
+        if response && key.end(side).port == 53 {
+            let client: Address = key.end(other(side)).address;
+            self.names.learn(client, &name, message, time, &self.watch, &mut self.tally);
+        } else if !response && side != flow.client && flow.state == State::Undecided {
+            self.swap(key, flow);
+        }
+        self.watch.all || self.watch.name(&name)
+    }
+}
+
+pub fn message_kind(ports: [u16; 2], tcp: bool) -> Option<Kind> {
+    let kinds = [(53, Kind::Dns), (5353, Kind::Mdns), (67, Kind::Dhcp), (68, Kind::Dhcp)];
+    if tcp {
+        return ports.contains(&53).then_some(Kind::Dns);
+    }
+    kinds.into_iter().find(|(port, _)| ports.contains(port)).map(|(_, kind)| kind)
 }

@@ -52,18 +52,23 @@ impl Reader {
         Ok(Self { source, format, base: 0, at, records: Vec::new() })
     }
 
-    /// Bytes of the (decompressed) file read so far.
+    /// Bytes of the file on disk read so far.
     pub fn position(&self) -> u64 {
+        self.source.position(self.at)
+    }
+
+    /// Offset of the next record in the decompressed file.
+    fn offset(&self) -> u64 {
         self.base.saturating_add(self.at as u64)
     }
 
     /// Feeds the next part of the file. False: that was all.
     pub fn read(&mut self, core: &mut Core) -> Result<bool, Failure> {
-        let start = self.position();
+        let start = self.offset();
         loop {
             let (need, broken) = self.window(core);
             if let Some(reason) = broken {
-                return Err(Failure::Damaged(self.position(), reason));
+                return Err(Failure::Damaged(self.offset(), reason));
             }
             match self.source.advance(self.at) {
                 Ok(Some(at)) => {
@@ -73,13 +78,13 @@ impl Reader {
                 Ok(None) if self.at >= self.source.window().len() => return Ok(false),
                 Ok(None) => {
                     let reason = format!("the file ends inside a record of at least {need} bytes");
-                    return Err(Failure::Damaged(self.position(), reason));
+                    return Err(Failure::Damaged(self.offset(), reason));
                 }
                 Err(error) => {
-                    return Err(Failure::Damaged(self.position(), format!("decompression failed: {error}")));
+                    return Err(Failure::Damaged(self.offset(), format!("decompression failed: {error}")));
                 }
             }
-            if self.position().saturating_sub(start) >= TURN || core.facts() >= FACTS {
+            if self.offset().saturating_sub(start) >= TURN || core.facts() >= FACTS {
                 return Ok(true);
             }
         }

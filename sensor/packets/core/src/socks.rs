@@ -60,9 +60,12 @@ fn socks5(mut cursor: Cursor<'_>) -> Result<Request, Stop> {
         cursor.vec8()?;
         version = cursor.u8()?;
     }
+    if version != 5 {
+        return Err(Stop::Malformed);
+    }
     let (command, reserved, kind) = (cursor.u8()?, cursor.u8()?, cursor.u8()?);
     let known = matches!(command, 1 | 2 | 3 | 0xf0 | 0xf1) && matches!(kind, 1 | 3 | 4);
-    if version != 5 || !known || reserved != 0 {
+    if !known || reserved != 0 {
         return Err(Stop::Malformed);
     }
     let host = match kind {

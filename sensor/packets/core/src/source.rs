@@ -7,6 +7,8 @@ use ruzstd::decoding::{FrameDecoder, StreamingDecoder};
 use std::fs::File;
 use std::io::{self, BufRead, BufReader, Read};
 use std::path::Path;
+use std::sync::Arc;
+use std::sync::atomic::{AtomicU64, Ordering};
 
 /// Mapped at a time; what has been read is unmapped again, so that a large capture does not count as memory in use.
 const WINDOW: u64 = 16 << 20;
@@ -22,7 +24,24 @@ pub struct Mapped {
     map: Option<Mmap>,
 }
 
+/// A file that counts what was read of it.
+struct Counted {
+    file: File,
+    read: Arc<AtomicU64>,
+}
+
+impl Read for Counted {
+    fn read(&mut self, out: &mut [u8]) -> io::Result<usize> {
+        let count = self.file.read(out)?;
+        self.read.fetch_add(count as u64, Ordering::Relaxed);
+        Ok(count)
+    }
+}
+
+type Input = BufReader<Counted>;
+
 pub struct Stream {
+    read: Arc<AtomicU64>,
     reader: Box<dyn Read + Send + Sync>,
     buffer: Vec<u8>,
 }
@@ -36,25 +55,34 @@ impl Source {
     pub fn open(path: &Path) -> io::Result<Self> {
         let file = File::open(path)?;
         let about = file.metadata()?;
-        let mut reader = BufReader::with_capacity(CHUNK, file);
+        let read = Arc::new(AtomicU64::new(0));
+        let mut reader = BufReader::with_capacity(CHUNK, Counted { file, read: Arc::clone(&read) });
         let magic = reader.fill_buf()?;
         let stream: Box<dyn Read + Send + Sync> = if magic.starts_with(&[0x1f, 0x8b]) {
             Box::new(Gzip { decoder: Some(GzDecoder::new(reader)) })
         } else if magic.starts_with(&[0x28, 0xb5, 0x2f, 0xfd]) {
             Box::new(Zstd { decoder: None, rest: Some(reader) })
         } else if about.is_file() {
-            let file = reader.into_inner();
+            let file = reader.into_inner().file;
             return Ok(Self::Mapped(Mapped { file, length: about.len(), offset: 0, map: None }));
         } else {
             Box::new(reader)
         };
-        Ok(Self::Stream(Stream { reader: stream, buffer: Vec::new() }))
+        Ok(Self::Stream(Stream { read, reader: stream, buffer: Vec::new() }))
     }
 
     pub fn window(&self) -> &[u8] {
         match self {
             Self::Mapped(mapped) => mapped.map.as_deref().unwrap_or_default(),
             Self::Stream(stream) => &stream.buffer,
+        }
+    }
+
+    /// Bytes of the file on disk that were read when the window's byte `at` is next.
+    pub fn position(&self, at: usize) -> u64 {
+        match self {
+            Self::Mapped(mapped) => mapped.offset.saturating_add(at as u64),
+            Self::Stream(stream) => stream.read.load(Ordering::Relaxed),
         }
     }
 
@@ -103,7 +131,7 @@ impl Stream {
 
 /// Any number of gzip members (RFC 1952 2.2); what follows the last is padding.
 struct Gzip {
-    decoder: Option<GzDecoder<BufReader<File>>>,
+    decoder: Option<GzDecoder<Input>>,
 }
 
 impl Read for Gzip {
@@ -124,8 +152,8 @@ impl Read for Gzip {
 
 /// Frames of zstd one after the other (RFC 8878 3.1).
 struct Zstd {
-    decoder: Option<StreamingDecoder<BufReader<File>, FrameDecoder>>,
-    rest: Option<BufReader<File>>,
+    decoder: Option<StreamingDecoder<Input, FrameDecoder>>,
+    rest: Option<Input>,
 }
 
 impl Read for Zstd {
