@@ -22,6 +22,14 @@ MAY_IMPORT: dict[str, tuple[str, ...]] = {
         "sensor.wire",
         "sensor.packets.facts",
     ),
+    "sensor.proxy": (
+        "sensor.proxy",
+        "sensor.delivery",
+        "sensor.knowledge",
+        "sensor.wire",
+        "sensor.packets.facts",
+        "sensor.config",
+    ),
     "sensor.config": ("sensor.packets.facts",),
     "collector": (
         "collector",

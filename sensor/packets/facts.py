@@ -1,7 +1,7 @@
 """What an engine says. Engines produce facts and nothing else; `docs/engine.md` says when each is produced.
 
-Both engines build these very classes, so that `==` compares them. Times are nanoseconds since the epoch, taken
-from frames. Addresses are text as `socket.inet_ntop` writes it. "Up" is client to server.
+Both engines build these very classes, so that `==` compares them. Times are nanoseconds since the epoch,
+taken from frames. Addresses are text as `socket.inet_ntop` writes it. "Up" is client to server.
 """
 
 from __future__ import annotations
