@@ -109,7 +109,8 @@ impl Pcap {
         let Some(head) = array::<16>(data, at).filter(|_| start <= data.len()) else {
             return Step::More(self.header);
         };
-        let [seconds, fraction, captured, length] = [0, 4, 8, 12].map(|i| word(&head, i, self.big).unwrap_or_default());
+        let [seconds, fraction, captured, length] =
+            [0, 4, 8, 12].map(|i| word(&head, i, self.big).unwrap_or_default());
         let size = captured as usize;
         if size > MAX_RECORD {
             return Step::Damaged(format!("a record claims {size} bytes"));
@@ -118,7 +119,8 @@ impl Pcap {
         if end > data.len() {
             return Step::More(self.header.saturating_add(size));
         }
-        let time = i64::from(seconds).wrapping_mul(SECOND).wrapping_add(i64::from(fraction).wrapping_mul(self.unit));
+        let time =
+            i64::from(seconds).wrapping_mul(SECOND).wrapping_add(i64::from(fraction).wrapping_mul(self.unit));
         Step::Frame(Record { time, link: self.link, start, end, length: length.max(captured), next: end })
     }
 }
@@ -140,7 +142,9 @@ impl Pcapng {
             }
         }
         let big = self.big;
-        let (Some(kind), Some(size)) = (word(rest, 0, big), word(rest, 4, big)) else { return Step::More(BLOCK) };
+        let (Some(kind), Some(size)) = (word(rest, 0, big), word(rest, 4, big)) else {
+            return Step::More(BLOCK);
+        };
         let length = size as usize;
         if length < BLOCK || length % 4 != 0 || length > MAX_RECORD {
             return Step::Damaged(format!("a block of type {kind} claims {size} bytes"));
@@ -196,7 +200,14 @@ impl Pcapng {
             return None;
         }
         self.last = interface.time(high, low);
-        Some(Record { time: self.last, link: interface.link, start: 28, end, length: length.max(captured), next: 0 })
+        Some(Record {
+            time: self.last,
+            link: interface.link,
+            start: 28,
+            end,
+            length: length.max(captured),
+            next: 0,
+        })
     }
 
     /// 4.4: no time, first interface.

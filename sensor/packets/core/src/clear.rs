@@ -71,7 +71,13 @@ impl Flights {
             let fact = live.describe(flow.id, key, flow.client);
             let up = side == flow.client;
             let data = upto(data, room).to_vec();
-            self.out.push(Fact::Clear(Box::new(Clear { flow: fact, up, time: flow.last, gap: gap.into(), data })));
+            self.out.push(Fact::Clear(Box::new(Clear {
+                flow: fact,
+                up,
+                time: flow.last,
+                gap: gap.into(),
+                data,
+            })));
         }
     }
 }

@@ -138,7 +138,10 @@ impl Core {
     }
 
     fn holds_since(&self, index: u32, number: u64) -> bool {
-        self.table.get(index).and_then(|flow| flow.live.as_ref()).is_some_and(|live| live.held == Some(number))
+        self.table
+            .get(index)
+            .and_then(|flow| flow.live.as_ref())
+            .is_some_and(|live| live.held == Some(number))
     }
 }
 
@@ -167,7 +170,15 @@ impl Live {
 }
 
 impl Flights {
-    fn again_at(&mut self, key: &Key, flow: &mut Flow, side: Side, time: i64, seq: u32, payload: &[u8]) -> bool {
+    fn again_at(
+        &mut self,
+        key: &Key,
+        flow: &mut Flow,
+        side: Side,
+        time: i64,
+        seq: u32,
+        payload: &[u8],
+    ) -> bool {
         if side != flow.client || payload.is_empty() || !self.again(key, flow, seq, payload) {
             return false;
         }

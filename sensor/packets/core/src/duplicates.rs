@@ -28,7 +28,12 @@ impl<'a> Recent<'a> {
 
     pub fn keep(&self) -> Kept {
         let oldest_first = self.keys.iter().zip(&self.frames).cycle().skip(self.next).take(WINDOW);
-        Kept(oldest_first.filter(|(key, _)| **key != 0).map(|(key, (time, data))| (*key, *time, data.to_vec())).collect())
+        Kept(
+            oldest_first
+                .filter(|(key, _)| **key != 0)
+                .map(|(key, (time, data))| (*key, *time, data.to_vec()))
+                .collect(),
+        )
     }
 
     /// Whether this packet came a moment ago; if not it is remembered.
@@ -43,10 +48,9 @@ impl<'a> Recent<'a> {
 
     #[cold]
     fn equal(&self, key: u32, time: i64, data: &[u8], window: i64) -> bool {
-        self.keys
-            .iter()
-            .zip(&self.frames)
-            .any(|(old, (then, before))| *old == key && time.saturating_sub(*then) <= window && equal(before, data))
+        self.keys.iter().zip(&self.frames).any(|(old, (then, before))| {
+            *old == key && time.saturating_sub(*then) <= window && equal(before, data)
+        })
     }
 
     #[inline(always)]
@@ -62,8 +66,11 @@ impl<'a> Recent<'a> {
 
 /// Equal but for what a router changes: TTL and checksum, or the hop limit.
 fn equal(one: &[u8], two: &[u8]) -> bool {
-    let parts: &[(usize, usize)] =
-        if one.first().is_some_and(|byte| byte >> 4 == 4) { &[(0, 8), (9, 10), (12, usize::MAX)] } else { &[(0, 7), (8, usize::MAX)] };
+    let parts: &[(usize, usize)] = if one.first().is_some_and(|byte| byte >> 4 == 4) {
+        &[(0, 8), (9, 10), (12, usize::MAX)]
+    } else {
+        &[(0, 7), (8, usize::MAX)]
+    };
     parts.iter().all(|&(start, end)| from(upto(one, end), start) == from(upto(two, end), start))
 }
 

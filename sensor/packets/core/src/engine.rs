@@ -240,7 +240,8 @@ impl Core {
                 let (key, side) = Key::of(&packet);
                 let hash = key.hash(self.table.seed);
                 tally.bytes(Class::Unnamed, length.saturating_neg());
-                let index = self.packet(time, length, &packet, (key, side, hash), Place::Known(&decoder.around));
+                let index =
+                    self.packet(time, length, &packet, (key, side, hash), Place::Known(&decoder.around));
                 self.absorb(index, &whole, whole.counted().saturating_sub(length));
                 return;
             }
@@ -262,7 +263,9 @@ impl Core {
         }
         tally.bytes(Class::Unnamed, counted.saturating_neg());
         tally.bytes(flow.class, counted);
-        if let Some(live) = flow.live.as_mut().filter(|live| flow.state == State::Undecided && live.epoch == whole.epoch) {
+        if let Some(live) =
+            flow.live.as_mut().filter(|live| flow.state == State::Undecided && live.epoch == whole.epoch)
+        {
             live.counted = live.counted.saturating_add(counted);
         }
     }

@@ -240,7 +240,9 @@ impl Flights {
         if !payload.first().is_some_and(u8::is_ascii_uppercase) {
             return false;
         }
-        let Some(found) = peek(payload, true).filter(|found| found.protocol == Protocol::Http) else { return false };
+        let Some(found) = peek(payload, true).filter(|found| found.protocol == Protocol::Http) else {
+            return false;
+        };
         flow.peeks = flow.peeks.saturating_sub(1);
         let server = key.end(flow.server());
         let Some(live) = &mut flow.live else { return false };

@@ -196,7 +196,13 @@ impl Live {
     }
 
     /// Ends a slice: what it counted.
-    pub fn report(&mut self, flow: Arc<facts::Flow>, client: Side, last: i64, closed: Closed) -> facts::Progress {
+    pub fn report(
+        &mut self,
+        flow: Arc<facts::Flow>,
+        client: Side,
+        last: i64,
+        closed: Closed,
+    ) -> facts::Progress {
         let halves = [self.halves.of(client), self.halves.of(other(client))];
         let counters = facts::Counters {
             bytes: halves.map(|half| half.bytes),

@@ -92,7 +92,13 @@ impl Fragments {
     }
 
     /// Takes a fragment whose frame has `length` bytes, which are in class unnamed already; its datagram once whole.
-    pub fn add(&mut self, fragment: &Fragment<'_>, time: i64, length: i64, tally: &mut Tally) -> Option<Pending> {
+    pub fn add(
+        &mut self,
+        fragment: &Fragment<'_>,
+        time: i64,
+        length: i64,
+        tally: &mut Tally,
+    ) -> Option<Pending> {
         let key = fragment.key;
         if self.table.get(&key).is_some_and(|pending| time.saturating_sub(pending.start) >= self.wait) {
             self.lose(&key, tally);

@@ -64,12 +64,7 @@ pub fn v6<'a>(decoder: &mut Decoder, rest: Rest<'a>) -> Option<Next<'a>> {
 
 /// What an IP header or a whole datagram holds.
 #[inline(always)]
-pub fn transport<'a>(
-    decoder: &mut Decoder,
-    protocol: u8,
-    ends: Ends,
-    rest: Rest<'a>,
-) -> Option<Next<'a>> {
+pub fn transport<'a>(decoder: &mut Decoder, protocol: u8, ends: Ends, rest: Rest<'a>) -> Option<Next<'a>> {
     match protocol {
         TCP => tcp(ends, rest),
         UDP => udp(decoder, ends, rest),
@@ -77,17 +72,14 @@ pub fn transport<'a>(
     }
 }
 
-fn extensions<'a>(
-    decoder: &mut Decoder,
-    protocol: u8,
-    ends: Ends,
-    rest: Rest<'a>,
-) -> Option<Next<'a>> {
+fn extensions<'a>(decoder: &mut Decoder, protocol: u8, ends: Ends, rest: Rest<'a>) -> Option<Next<'a>> {
     let length = match protocol {
         // RFC 4302 2.2: length in words, minus 2.
         AH => usize::from(u8_at(rest.data, 1)?).saturating_add(2) << 2,
         // Hop-by-hop, routing, destination, mobility, HIP, shim6 (RFC 8200 4, RFC 7045 4).
-        0 | 43 | 60 | 135 | 139 | 140 if ends.source.v6 => usize::from(u8_at(rest.data, 1)?).saturating_add(1) << 3,
+        0 | 43 | 60 | 135 | 139 | 140 if ends.source.v6 => {
+            usize::from(u8_at(rest.data, 1)?).saturating_add(1) << 3
+        }
         44 if ends.source.v6 => {
             let (word, id) = (be16(rest.data, 2)?, be32(rest.data, 4)?);
             if word & 0xfff9 != 0 {

@@ -1,5 +1,7 @@
 //! The native engine. `docs/engine.md` says what it does; `sensor/packets/portable/` is its readable form.
 
+#![cfg_attr(not(feature = "python"), allow(dead_code))]
+
 mod bytes;
 mod capture;
 mod clear;
@@ -11,6 +13,8 @@ mod facts;
 mod flight;
 mod flow;
 mod fragments;
+#[cfg(fuzzing)]
+pub mod fuzzing;
 mod hash;
 mod http;
 mod ip;

@@ -72,7 +72,7 @@ impl Core {
             self.evict(time);
         }
         let tcp = packet.transport == Transport::Tcp;
-        let from_server = self.from_server(packet, tcp);
+        let from_server = self.is_from_server(packet, tcp);
         let client = if from_server { other(side) } else { side };
         let limits = &self.flights.limits;
         let mut live = Box::new(Live {
@@ -115,7 +115,7 @@ impl Core {
     }
 
     /// Whether a flow's first frame comes from its server: docs/engine.md 2.
-    fn from_server(&self, packet: &Packet<'_>, tcp: bool) -> bool {
+    fn is_from_server(&self, packet: &Packet<'_>, tcp: bool) -> bool {
         let (source, target) = (packet.source.port, packet.target.port);
         if tcp && packet.flags & SYN != 0 {
             return packet.flags & ACK != 0;
@@ -128,7 +128,9 @@ impl Core {
 
     fn evict(&mut self, time: i64) {
         let Some(victim) = self.least_recent() else { return };
-        let Some(reason) = self.table.get(victim).map(|flow| flow.reason(time, Closed::Evicted)) else { return };
+        let Some(reason) = self.table.get(victim).map(|flow| flow.reason(time, Closed::Evicted)) else {
+            return;
+        };
         if reason == Closed::Evicted {
             self.flights.tally.count(Count::FlowsEvicted, 1);
         }
@@ -213,7 +215,8 @@ impl Core {
         let now = time.saturating_sub(past);
         self.next_sweep = now.saturating_add(interval);
         for (bucket, index, id) in self.wheel.due(now) {
-            let Some(flow) = self.table.get_mut(index).filter(|flow| flow.id == id && flow.bucket == bucket) else {
+            let Some(flow) = self.table.get_mut(index).filter(|flow| flow.id == id && flow.bucket == bucket)
+            else {
                 continue;
             };
             flow.bucket = NEVER;

@@ -42,7 +42,15 @@ impl DnsStream {
 }
 
 impl Core {
-    pub fn message(&mut self, index: u32, side: Side, time: i64, packet: &Packet<'_>, place: Place<'_>, seq: u32) {
+    pub fn message(
+        &mut self,
+        index: u32,
+        side: Side,
+        time: i64,
+        packet: &Packet<'_>,
+        place: Place<'_>,
+        seq: u32,
+    ) {
         let (Some(key), Some(flow)) = (self.table.key(index), self.table.get_mut(index)) else { return };
         let Some(kind) = flow.message else { return };
         if packet.transport == Transport::Udp {
@@ -90,7 +98,15 @@ impl Flights {
     }
 
     /// Whether a whole message is reported. Answers are learnt from on the way.
-    fn is_wanted(&mut self, key: &Key, flow: &mut Flow, side: Side, kind: Kind, time: i64, message: &[u8]) -> bool {
+    fn is_wanted(
+        &mut self,
+        key: &Key,
+        flow: &mut Flow,
+        side: Side,
+        kind: Kind,
+        time: i64,
+        message: &[u8],
+    ) -> bool {
         match kind {
             Kind::Dhcp => return true,
             Kind::Mdns => return u8_at(message, 2).is_some_and(|flags| flags & 0x80 != 0),

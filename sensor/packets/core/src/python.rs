@@ -73,7 +73,8 @@ fn watch(object: &Bound<'_, PyAny>) -> PyResult<Watch> {
     }
     for text in strings(object, "networks")? {
         let wrong = || PyValueError::new_err(format!("not a network: {text:?}"));
-        let (host, prefix) = text.split_once('/').map_or((text.as_str(), None), |(host, bits)| (host, Some(bits)));
+        let (host, prefix) =
+            text.split_once('/').map_or((text.as_str(), None), |(host, bits)| (host, Some(bits)));
         let address = parse_ip(host)?;
         let most = if address.v6 { 128 } else { 32 };
         let prefix = prefix.map_or(Ok(most), str::parse::<u32>).map_err(|_| wrong())?;
@@ -162,7 +163,12 @@ impl Engine {
     fn read(slf: Py<Self>, py: Python<'_>, path: PathBuf) -> PyResult<Facts> {
         let reader = py.detach(|| Reader::open(&path));
         let name = path.display().to_string();
-        Ok(Facts { engine: slf, reader: Some(reader.map_err(|failure| raise(py, &name, failure))?), name, position: 0 })
+        Ok(Facts {
+            engine: slf,
+            reader: Some(reader.map_err(|failure| raise(py, &name, failure))?),
+            name,
+            position: 0,
+        })
     }
 }
 
@@ -210,7 +216,9 @@ fn raise(py: Python<'_>, name: &str, failure: Failure) -> PyErr {
     let build = || -> PyResult<PyErr> {
         let module = py.import("sensor.packets.capture")?;
         let error = match failure {
-            Failure::NotACapture(reason) => module.getattr("NotACapture")?.call1((format!("{name}: {reason}"),))?,
+            Failure::NotACapture(reason) => {
+                module.getattr("NotACapture")?.call1((format!("{name}: {reason}"),))?
+            }
             Failure::Damaged(offset, reason) => module.getattr("Damaged")?.call1((name, offset, reason))?,
             Failure::Io(error) => {
                 return Ok(match error.raw_os_error() {

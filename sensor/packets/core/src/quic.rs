@@ -358,7 +358,8 @@ impl ClientCrypto {
 
     fn take(&mut self, datagram: &[u8], packet: &Packet<'_>) {
         let unknown = packet.kind == Kind::Unknown;
-        if matches!(packet.kind, Kind::Short | Kind::Negotiation) || (unknown && !is_version(packet.version)) {
+        if matches!(packet.kind, Kind::Short | Kind::Negotiation) || (unknown && !is_version(packet.version))
+        {
             self.not_quic(datagram);
             return;
         }

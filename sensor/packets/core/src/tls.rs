@@ -87,7 +87,8 @@ pub fn declared(message: &[u8]) -> Option<usize> {
 fn join_records(stream: &[u8]) -> Result<Cow<'_, [u8]>, Stop> {
     let mut content: Cow<'_, [u8]> = Cow::Borrowed(&[]);
     let mut rest = stream;
-    while !rest.is_empty() && declared(&content).is_none_or(|length| content.len() < length.saturating_add(4)) {
+    while !rest.is_empty() && declared(&content).is_none_or(|length| content.len() < length.saturating_add(4))
+    {
         match rest {
             [HANDSHAKE] | [HANDSHAKE, 3, ..] => {}
             _ => return Err(Stop::Malformed),

@@ -21,7 +21,17 @@ pub enum Class {
 }
 
 const CLASSES: [&str; 12] = [
-    "named", "quic_named", "ech_grease", "ech_offered", "dns", "doh", "dot", "doq", "unnamed", "tunnelled", "other",
+    "named",
+    "quic_named",
+    "ech_grease",
+    "ech_offered",
+    "dns",
+    "doh",
+    "dot",
+    "doq",
+    "unnamed",
+    "tunnelled",
+    "other",
     "undecodable",
 ];
 
@@ -39,7 +49,13 @@ pub enum Count {
 }
 
 const COUNTS: [&str; 8] = [
-    "frames", "flows", "duplicates", "fragments_lost", "flows_evicted", "reorder_lost", "clear_capped",
+    "frames",
+    "flows",
+    "duplicates",
+    "fragments_lost",
+    "flows_evicted",
+    "reorder_lost",
+    "clear_capped",
     "names_evicted",
 ];
 

@@ -67,7 +67,12 @@ pub fn gre<'a>(decoder: &mut Decoder, rest: Rest<'a>) -> Option<Next<'a>> {
 
 /// None: not a tunnel. Some(None): a tunnel that cannot be read.
 #[inline(always)]
-pub fn in_udp<'a>(decoder: &mut Decoder, source: u16, target: u16, body: Rest<'a>) -> Option<Option<Next<'a>>> {
+pub fn in_udp<'a>(
+    decoder: &mut Decoder,
+    source: u16,
+    target: u16,
+    body: Rest<'a>,
+) -> Option<Option<Next<'a>>> {
     match target {
         4789 | 8472 => vxlan(decoder, body),
         6081 => geneve(decoder, body),

@@ -55,5 +55,6 @@ fn is_opening(start: &[u8]) -> bool {
 fn is_imap(lower: &[u8]) -> bool {
     let tag = lower.iter().take_while(|byte| byte.is_ascii_graphic()).count();
     let rest = from(lower, tag);
-    (1..=16).contains(&tag) && [&b" capability"[..], b" starttls", b" id "].iter().any(|text| rest.starts_with(text))
+    (1..=16).contains(&tag)
+        && [&b" capability"[..], b" starttls", b" id "].iter().any(|text| rest.starts_with(text))
 }

@@ -36,7 +36,10 @@ impl Watch {
         let labels = name.split('.').count();
         let Some(patterns) = self.patterns.get(&labels) else { return false };
         patterns.iter().any(|pattern| {
-            pattern.iter().zip(name.split('.')).all(|(glob, label)| matches(glob.as_bytes(), label.as_bytes()))
+            pattern
+                .iter()
+                .zip(name.split('.'))
+                .all(|(glob, label)| matches(glob.as_bytes(), label.as_bytes()))
         })
     }
 
