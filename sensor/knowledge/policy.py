@@ -38,8 +38,13 @@ from sensor.knowledge.policy_model import (
 
 __all__ = [
     "DAYS",
+    "DEFAULT",
+    "FINDING",
+    "LISTS",
+    "TEXTS",
     "UNKNOWN",
     "VERDICTS",
+    "WEEK_OFFSET",
     "WINDOWS",
     "Case",
     "Decision",
@@ -52,12 +57,14 @@ __all__ = [
     "Span",
     "Volume",
     "load",
+    "network_range",
     "read",
+    "window",
 ]
 
 DEFAULT = "default"  # the rule that is named where none matches
 FINDING = VERDICTS.index("alert")  # this verdict and above are worth a finding
-_WEEK_OFFSET = 4 * 86_400  # 1970-01-05 was a Monday
+WEEK_OFFSET = 4 * 86_400  # 1970-01-05 was a Monday
 _CACHE = 65_536
 _EPOCH = dt.datetime(1970, 1, 1, tzinfo=dt.UTC)
 _UTC = zoneinfo.ZoneInfo("UTC")
@@ -263,7 +270,7 @@ def _within(span: Span, day: int, minute: int) -> bool:
 
 def window(time: int, per: str) -> int:
     """The number of the window of UTC that a time in ns is in. Weeks begin on Monday."""
-    offset = _WEEK_OFFSET if per == "week" else 0
+    offset = WEEK_OFFSET if per == "week" else 0
     return (time // 1_000_000_000 - offset) // WINDOWS[per]
 
 

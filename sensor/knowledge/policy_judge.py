@@ -2,8 +2,8 @@
 
 What is judged is use: connections in a role that counts as use, or known by their address only, and
 exchanges. A volume is what a client's connections to a service moved in a window of UTC until the end of the
-slice at hand, in the order in which slices end. Engines report slices up to `lag` after that, so while a rule
-asks for volumes, slices wait that long; a slice that moved nothing does not.
+slice at hand, in the order in which slices end. Engines report a slice some time after that (`slice_ns` and a
+sweep or two), so while a rule asks for volumes, slices wait that long; one that moved nothing does not.
 """
 
 from __future__ import annotations
@@ -20,6 +20,7 @@ from sensor.delivery.event import Connection, Event, Exchange, Finding, Lookup, 
 from sensor.knowledge.catalogue import Catalogue
 from sensor.knowledge.catalogue_model import USE
 from sensor.knowledge.policy import Case, Decision, Policy, window
+from sensor.packets.facts import Limits
 
 ROLES = USE | {""}
 REMEMBERED = 100_000  # sums by client, service and window; findings by client, service, rule and day
@@ -57,12 +58,12 @@ class Meter:
 
 
 class Judge:
-    """Judges the events of one monitor, in their order. `lag` is in ns."""
+    """Judges the events of one monitor, in their order; without a policy they go through as they are."""
 
-    def __init__(self, policy: Policy, catalogue: Catalogue, lag: int) -> None:
+    def __init__(self, policy: Policy | None, catalogue: Catalogue, limits: Limits) -> None:
         self._policy = policy
-        self._lag = lag
-        self._meter = Meter(policy.volumes) if policy.volumes else None
+        self._lag = limits.slice_ns + 2 * limits.sweep_ns
+        self._meter = Meter(policy.volumes) if policy and policy.volumes else None
         self._waiting: list[tuple[int, int, Connection]] = []
         self._order = self._now = 0
         self._found: OrderedDict[tuple[str, str, str, str], None] = OrderedDict()
@@ -77,6 +78,9 @@ class Judge:
 
     def judge(self, events: Iterable[Event]) -> Iterator[Event]:
         """The events with their verdicts, and findings."""
+        if self._policy is None:
+            yield from events
+            return
         for event in events:
             self._now = max(self._now, _latest(event))
             if self._meter and isinstance(event, Connection) and event.bytes_up + event.bytes_down:
@@ -97,17 +101,14 @@ class Judge:
             while self._waiting and self._waiting[0][0] == end:
                 together.append(heapq.heappop(self._waiting)[2])
             for event in together:
-                if event.service and event.role in ROLES:
+                if _is_use(event):
                     moved = event.bytes_up, event.bytes_down
                     self._meter.add(event.client_ip, event.service, event.end_time, *moved)
             for event in together:
                 yield from self._verdict(event, self._meter.volumes(event.client_ip, event.service))
 
     def _verdict(self, event: Event, volumes: dict[tuple[str, str], int] | None = None) -> Iterator[Event]:
-        if not isinstance(event, Connection | Exchange) or not event.service:
-            yield event
-            return
-        if isinstance(event, Connection) and event.role not in ROLES:
+        if self._policy is None or not isinstance(event, Connection | Exchange) or not _is_use(event):
             yield event
             return
         decision = self._policy.decide(self._case(event, volumes or {}))
@@ -162,6 +163,10 @@ class Judge:
             ),
             tags=("policy", decision.verdict),
         )
+
+
+def _is_use(event: Connection | Exchange) -> bool:
+    return bool(event.service) and (isinstance(event, Exchange) or event.role in ROLES)
 
 
 def _latest(event: Event) -> int:

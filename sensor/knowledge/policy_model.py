@@ -47,7 +47,7 @@ def _listed(value: Any) -> Any:
 
 def _size(value: Any) -> Any:
     """`50MB`, `1.5 GiB` or a number, in bytes."""
-    found = _SIZE.match(value) if isinstance(value, str) else None
+    found = _SIZE.match(str(value)) if isinstance(value, str | int) else None
     if found is None:
         raise ValueError("a size is a number of bytes, or like 50MB or 1.5GiB")
     number, part, unit = found[1], found[2] or "", found[3] or ""
