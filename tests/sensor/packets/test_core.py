@@ -45,10 +45,10 @@ def capture(taken: list[Frame], **how: str) -> bytes:
     )
 
 
-def read(path: Path) -> tuple[list[Fact], str, int]:
+def read(path: Path, workers: int = 1) -> tuple[list[Fact], str, int]:
     """Facts, what was wrong, and the position at the end."""
     engine, said, broken = native(), [], ""
-    batches = engine.read(path)
+    batches = engine.read(path, workers)  # type: ignore[call-arg]
     try:
         for batch in batches:
             said += batch
@@ -91,6 +91,7 @@ def test_a_file_gives_what_its_frames_give(tmp_path: Path, what: str) -> None:
     assert broken == ""
     assert told(said) == told(expected(path)[0])
     assert position == path.stat().st_size
+    assert read(path, workers=2) == (said, broken, position)
 
 
 @pytest.mark.parametrize("what", ["pcap", "gzip", "zstd", "pcapng"])
@@ -98,6 +99,7 @@ def test_a_file_that_ends_early(tmp_path: Path, what: str) -> None:
     path, whole = tmp_path / "some.pcap", STORED[what]()
     path.write_bytes(whole[: len(whole) * 2 // 3])
     said, broken, _ = read(path)
+    assert read(path, workers=2)[:2] == (said, broken)
     facts, reason = expected(path)
     if what in ("pcap", "pcapng"):
         assert broken == reason
@@ -145,6 +147,7 @@ def test_records_across_the_windows_of_a_long_file(tmp_path: Path) -> None:
     said, broken, position = read(path)
     assert broken == ""
     assert position == path.stat().st_size
+    assert read(path, workers=2)[0] == said
     assert sum(fact.counters["frames"] for fact in said if isinstance(fact, Totals)) == len(sizes)
     assert sum(fact.counters["bytes"] for fact in said if isinstance(fact, Totals)) == sum(sizes)
 

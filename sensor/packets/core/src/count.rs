@@ -1,9 +1,10 @@
 //! What a packet adds to its flow.
 
-use crate::engine::{Core, Place};
+use crate::engine::Core;
 use crate::facts::Protocol;
 use crate::flight::Flights;
 use crate::flow::{Flow, Live, State};
+use crate::frame::Place;
 use crate::link::Packet;
 use crate::lives::{FIN, RST, SYN};
 use crate::table::{Key, Side};

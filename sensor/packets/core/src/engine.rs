@@ -1,24 +1,28 @@
 //! The engine: frames in, facts out, as docs/engine.md says.
 
-use crate::bytes::from;
-use crate::duplicates::{Kept, Recent, identity};
+use crate::duplicates::{Kept, Recent};
 use crate::facts::Fact;
 use crate::flight::Flights;
 use crate::flow::{Flow, State};
 use crate::fragments::{Fragments, Pending};
+use crate::frame::{Decoding, Frame, Place, Raw};
 use crate::ip::Ends;
-use crate::link::{Around, Decoder, Found, Fragment, Next, Rest};
+use crate::link::{Decoder, Found, Fragment, Next, Rest};
 use crate::names::Names;
-use crate::table::{Key, Side, Table};
+use crate::table::{Key, Table};
 use crate::totals::{Class, Count, Tally};
 use crate::watch::Watch;
 use crate::wheel::Wheel;
 use std::cmp::Reverse;
 use std::collections::{BinaryHeap, VecDeque};
+use std::sync::mpsc::sync_channel;
 
 const MAX_DATAGRAM: u32 = 65_535;
 /// Frames decoded before the first of them is counted, so that the table's memory is there by then.
 const AHEAD: usize = 16;
+/// Frames handed from one thread to the other at a time, and how often that may happen before it must wait.
+const BATCH: usize = 256;
+const BATCHES: usize = 8;
 
 /// `sensor.packets.facts.Limits`.
 #[derive(Clone)]
@@ -46,48 +50,6 @@ pub struct Limits {
     pub burst_gap_ns: i64,
     pub bursts: usize,
     pub duplicate_ns: i64,
-}
-
-/// Captured bytes with their time, link type and length on the wire.
-pub type Raw<'a> = (i64, u32, &'a [u8], u32);
-
-/// A frame with its headers read.
-struct Frame<'a> {
-    time: i64,
-    length: i64,
-    link: u32,
-    data: &'a [u8],
-    found: Found<'a>,
-    /// Bytes from the outermost IP header on.
-    ip: &'a [u8],
-    key: Option<(Key, Side, u32)>,
-}
-
-impl<'a> Frame<'a> {
-    fn place(&self) -> Place<'a> {
-        Place::Frame(self.link, self.data, u32::try_from(self.length).unwrap_or(u32::MAX))
-    }
-}
-
-/// Where a packet was found. What is around it matters for new flows and for messages only, and is worked out then.
-#[derive(Clone, Copy)]
-pub enum Place<'a> {
-    /// Link type, bytes, length on the wire.
-    Frame(u32, &'a [u8], u32),
-    Known(&'a Around),
-}
-
-impl Place<'_> {
-    pub fn around(&self, tunnels: usize) -> Around {
-        match *self {
-            Self::Known(around) => around.clone(),
-            Self::Frame(link, data, length) => {
-                let mut decoder = Decoder::new(tunnels);
-                decoder.frame(link, data, length);
-                decoder.around
-            }
-        }
-    }
 }
 
 pub type Seen = Reverse<(u64, u64, u32)>;
@@ -151,43 +113,61 @@ impl Core {
     /// Takes the next frames; any division into batches gives the same facts.
     pub fn feed<'a>(&mut self, mut frames: impl Iterator<Item = Raw<'a>>) {
         let kept = std::mem::take(&mut self.kept);
-        let mut recent = Recent::resume(&kept);
-        let mut batch: Vec<Frame<'_>> = Vec::with_capacity(AHEAD);
+        let (mut recent, decoding) = (Recent::resume(&kept), self.decoding());
+        let mut batch = Vec::with_capacity(AHEAD);
         loop {
             batch.clear();
-            batch.extend(frames.by_ref().take(AHEAD).map(|raw| self.decode(raw)));
+            batch.extend(frames.by_ref().take(AHEAD).map(|raw| decoding.frame(raw)));
             if batch.is_empty() {
                 break;
             }
-            for (_, _, hash) in batch.iter().filter_map(|frame| frame.key) {
-                self.table.prefetch_entry(hash);
-            }
-            for frame in &batch {
-                self.frame(frame, &mut recent);
-            }
+            self.batch(&batch, &mut recent);
         }
         self.kept = recent.keep();
     }
 
-    fn decoder(&self) -> Decoder {
-        Decoder::new(self.flights.limits.tunnels)
+    /// The same, with a second thread that finds the frames and reads their headers. Everything that one frame can
+    /// change for another stays in this one, so that the facts are the same.
+    pub fn feed_in_two<'a>(&mut self, mut frames: impl Iterator<Item = Raw<'a>> + Send) {
+        let kept = std::mem::take(&mut self.kept);
+        let (mut recent, decoding) = (Recent::resume(&kept), self.decoding());
+        std::thread::scope(|scope| {
+            let (full, taken) = sync_channel::<Vec<Frame<'a>>>(BATCHES);
+            let (empty, spare) = sync_channel::<Vec<Frame<'a>>>(BATCHES.saturating_mul(2));
+            scope.spawn(move || {
+                loop {
+                    let mut batch = spare.try_recv().unwrap_or_else(|_| Vec::with_capacity(BATCH));
+                    batch.clear();
+                    batch.extend(frames.by_ref().take(BATCH).map(|raw| decoding.frame(raw)));
+                    if batch.is_empty() || full.send(batch).is_err() {
+                        break;
+                    }
+                }
+            });
+            for batch in taken {
+                batch.chunks(AHEAD).for_each(|part| self.batch(part, &mut recent));
+                // Without a taker the batch is simply dropped.
+                let _ = empty.try_send(batch);
+            }
+        });
+        self.kept = recent.keep();
+    }
+
+    fn decoding(&self) -> Decoding {
+        Decoding { tunnels: self.flights.limits.tunnels, seed: self.table.seed }
     }
 
     #[inline(always)]
-    fn decode<'a>(&self, (time, link, data, length): Raw<'a>) -> Frame<'a> {
-        let mut decoder = self.decoder();
-        let found = decoder.frame(link, data, length);
-        let key = match &found {
-            Found::Transport(packet) => {
-                let (key, side) = Key::of(packet);
-                let hash = key.hash(self.table.seed);
-                self.table.prefetch_cell(hash);
-                Some((key, side, hash))
-            }
-            _ => None,
-        };
-        let ip = decoder.network.map_or(&[][..], |at| from(data, at));
-        Frame { time, link, length: length.into(), data, found, ip, key }
+    fn batch<'a>(&mut self, batch: &[Frame<'a>], recent: &mut Recent<'a>) {
+        for (_, _, hash) in batch.iter().filter_map(|frame| frame.key) {
+            self.table.prefetch_cell(hash);
+        }
+        for (_, _, hash) in batch.iter().filter_map(|frame| frame.key) {
+            self.table.prefetch_entry(hash);
+        }
+        for frame in batch {
+            self.frame(frame, recent);
+        }
     }
 
     #[inline(always)]
@@ -197,7 +177,7 @@ impl Core {
             self.sweep(time);
         }
         self.now = time;
-        if let Some(identity) = identity(frame.ip) {
+        if let Some(identity) = frame.identity {
             if recent.seen(identity, time, frame.ip, self.flights.limits.duplicate_ns) {
                 self.flights.tally.count(Count::Duplicates, 1);
                 return;
@@ -212,7 +192,7 @@ impl Core {
                 return;
             }
             Found::Fragment(fragment) => {
-                let mut decoder = self.decoder();
+                let mut decoder = Decoder::new(self.flights.limits.tunnels);
                 decoder.around = frame.place().around(self.flights.limits.tunnels);
                 self.fragment(fragment, time, frame.length, &mut decoder);
                 return;

@@ -13,6 +13,7 @@ mod facts;
 mod flight;
 mod flow;
 mod fragments;
+mod frame;
 #[cfg(fuzzing)]
 pub mod fuzzing;
 mod hash;

@@ -1,9 +1,10 @@
 //! How flows begin and end: docs/engine.md 2.
 
 use crate::bytes::u8_at;
-use crate::engine::{Core, Place};
+use crate::engine::Core;
 use crate::facts::{Closed, Fact, Transport};
 use crate::flow::{Flow, Live, NEVER, Pair, State, other};
+use crate::frame::Place;
 use crate::link::Packet;
 use crate::messages::message_kind;
 use crate::table::{Key, Side};

@@ -2,10 +2,11 @@
 
 use crate::bytes::u8_at;
 use crate::dns::TcpMessages;
-use crate::engine::{Core, Place};
+use crate::engine::Core;
 use crate::facts::{Address, Fact, Kind, Message, Transport};
 use crate::flight::Flights;
 use crate::flow::{Flow, State, other};
+use crate::frame::Place;
 use crate::link::Packet;
 use crate::stream::Stream;
 use crate::table::{Key, Side};

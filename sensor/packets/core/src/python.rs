@@ -159,9 +159,11 @@ impl Engine {
         convert(py, facts)
     }
 
-    /// The facts of a capture file, in lists; `finish` is for the caller.
-    fn read(slf: Py<Self>, py: Python<'_>, path: PathBuf) -> PyResult<Facts> {
-        let reader = py.detach(|| Reader::open(&path));
+    /// The facts of a capture file, in lists; `finish` is for the caller. With two `workers`, or more, a second
+    /// thread walks ahead: the same facts, sooner.
+    #[pyo3(signature = (path, workers=1))]
+    fn read(slf: Py<Self>, py: Python<'_>, path: PathBuf, workers: usize) -> PyResult<Facts> {
+        let reader = py.detach(|| Reader::open(&path, workers > 1));
         let name = path.display().to_string();
         Ok(Facts {
             engine: slf,

@@ -1,6 +1,6 @@
 //! Drives the engine over a capture file.
 
-use crate::capture::{Format, HEADER, Record, Step};
+use crate::capture::{Format, HEADER, Step};
 use crate::engine::Core;
 use crate::memory::prefetch;
 use crate::source::Source;
@@ -27,11 +27,12 @@ pub struct Reader {
     /// Offset in the file of the window's first byte, and where in the window the next record is.
     base: u64,
     at: usize,
-    records: Vec<Record>,
+    /// Whether a second thread walks ahead.
+    two: bool,
 }
 
 impl Reader {
-    pub fn open(path: &Path) -> Result<Self, Failure> {
+    pub fn open(path: &Path, two: bool) -> Result<Self, Failure> {
         let mut source = Source::open(path).map_err(Failure::Io)?;
         loop {
             match source.advance(0) {
@@ -49,7 +50,7 @@ impl Reader {
             let head = if head.is_empty() { "nothing".to_owned() } else { head };
             return Err(Failure::NotACapture(format!("neither pcap nor pcapng (it begins with {head})")));
         };
-        Ok(Self { source, format, base: 0, at, records: Vec::new() })
+        Ok(Self { source, format, base: 0, at, two })
     }
 
     /// Bytes of the file on disk read so far.
@@ -92,12 +93,13 @@ impl Reader {
 
     /// Feeds all whole records of the window. Returns how many bytes the next needs, and what is wrong with it.
     fn window(&mut self, core: &mut Core) -> (usize, Option<String>) {
+        let mut retired = self.source.retired();
         let data = self.source.window();
         let mut rest = (0, None);
         let mut at = self.at;
-        self.records.clear();
         let format = &mut self.format;
         let records = std::iter::from_fn(|| {
+            retired.take();
             loop {
                 match format.step(data, at) {
                     Step::Frame(record) => {
@@ -118,7 +120,11 @@ impl Reader {
                 }
             }
         });
-        core.feed(records);
+        if self.two {
+            core.feed_in_two(records);
+        } else {
+            core.feed(records);
+        }
         self.at = at;
         rest
     }

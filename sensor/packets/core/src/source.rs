@@ -11,7 +11,7 @@ use std::sync::Arc;
 use std::sync::atomic::{AtomicU64, Ordering};
 
 /// Mapped at a time; what has been read is unmapped again, so that a large capture does not count as memory in use.
-const WINDOW: u64 = 16 << 20;
+const WINDOW: u64 = 32 << 20;
 /// A multiple of every page size in use.
 const PAGE: u64 = 64 << 10;
 /// Decompressed at a time.
@@ -22,6 +22,8 @@ pub struct Mapped {
     length: u64,
     offset: u64,
     map: Option<Mmap>,
+    /// The window before.
+    retired: Option<Mmap>,
 }
 
 /// A file that counts what was read of it.
@@ -64,7 +66,13 @@ impl Source {
             Box::new(Zstd { decoder: None, rest: Some(reader) })
         } else if about.is_file() {
             let file = reader.into_inner().file;
-            return Ok(Self::Mapped(Mapped { file, length: about.len(), offset: 0, map: None }));
+            return Ok(Self::Mapped(Mapped {
+                file,
+                length: about.len(),
+                offset: 0,
+                map: None,
+                retired: None,
+            }));
         } else {
             Box::new(reader)
         };
@@ -83,6 +91,14 @@ impl Source {
         match self {
             Self::Mapped(mapped) => mapped.offset.saturating_add(at as u64),
             Self::Stream(stream) => stream.read.load(Ordering::Relaxed),
+        }
+    }
+
+    /// The window before: giving it back takes time, which need not be the caller's.
+    pub fn retired(&mut self) -> Option<Mmap> {
+        match self {
+            Self::Mapped(mapped) => mapped.retired.take(),
+            Self::Stream(_) => None,
         }
     }
 
@@ -107,7 +123,7 @@ impl Mapped {
         // A record that does not fit asks for a longer window.
         let wanted = if start == self.offset { held.saturating_mul(2).max(WINDOW) } else { WINDOW };
         let size = self.length.saturating_sub(start).min(wanted);
-        self.map = None;
+        self.retired = self.map.take();
         self.map = Some(memory::map(&self.file, start, usize::try_from(size).map_err(io::Error::other)?)?);
         self.offset = start;
         usize::try_from(at.saturating_sub(start)).map(Some).map_err(io::Error::other)
