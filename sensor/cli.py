@@ -22,6 +22,7 @@ COMMANDS = {
     "catalogue": ("sensor.knowledge.catalogue_cli:catalogue", "Look into the catalogue of services."),
     "ship": ("sensor.ship_cli:ship", "Deliver what a sensor has kept to the store."),
     "spool": ("sensor.ship_cli:spool", "What a sensor has kept and the store does not have yet."),
+    "policy": ("sensor.knowledge.policy_cli:policy", "What is allowed: check, test, try on history, export."),
     "migrate": ("collector.cli:migrate", "Bring a store's schema to this version."),
     "settings": ("sensor.settings_cli:settings", "The settings in effect and where they come from."),
     "doctor": ("sensor.doctor_cli:doctor", "What is installed, what works, what is missing."),
