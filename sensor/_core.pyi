@@ -14,7 +14,7 @@ class Engine:
     def feed(self, frames: Sequence[Frame]) -> list[Fact]: ...
     def finish(self) -> list[Fact]: ...
     def read(self, path: str | os.PathLike[str], workers: int = 1) -> Facts:
-        """The facts of a capture file; `finish` is for the caller. With two workers the same facts, sooner."""
+        """The facts of a capture file; `finish` is for the caller. Two workers say the same, sooner."""
 
 @final
 class Facts:
