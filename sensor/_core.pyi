@@ -6,12 +6,16 @@ from typing import Self, final
 
 from sensor.packets.facts import Fact, Frame, Limits, Watch
 
-__all__ = ["Engine", "Facts"]
+__all__ = ["Engine", "Facts", "Live"]
 
 @final
 class Engine:
     def __new__(cls, watch: Watch, limits: Limits) -> Self: ...
     def feed(self, frames: Sequence[Frame]) -> list[Fact]: ...
+    def tick(self, time: int) -> list[Fact]:
+        """Time goes on without a frame."""
+    def look(self, watch: Watch) -> None:
+        """Watches something else from the next frame on."""
     def finish(self) -> list[Fact]: ...
     def read(self, path: str | os.PathLike[str], workers: int = 1) -> Facts:
         """The facts of a capture file; `finish` is for the caller. Two workers say the same, sooner."""
@@ -25,3 +29,25 @@ class Facts:
         """Bytes of the file on disk read so far."""
     def __iter__(self) -> Self: ...
     def __next__(self) -> list[Fact]: ...
+
+@final
+class Live:
+    """Interfaces being watched by native engines. `sensor.packets.live.Live` says what each method does."""
+
+    def __new__(
+        cls,
+        interfaces: Sequence[str],
+        watch: Watch,
+        limits: Limits,
+        *,
+        workers: int,
+        ring: int,
+        promiscuous: bool,
+        filter: Sequence[tuple[int, int, int, int]],
+    ) -> Self: ...
+    def start(self) -> None: ...
+    def facts(self, timeout: float) -> list[Fact] | None: ...
+    def look(self, watch: Watch) -> None: ...
+    def stop(self) -> None: ...
+    def counts(self) -> list[tuple[int, int]]: ...
+    def troubles(self) -> list[str]: ...

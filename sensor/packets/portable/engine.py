@@ -79,9 +79,18 @@ class PortableEngine:
             self._count(side, time, frame.length, header, around, seq)
             if self._whole is not None:
                 self._absorb(side.flow, self._whole)
-        out = self._out[:]
-        self._out.clear()
-        return out
+        return self._taken()
+
+    def tick(self, time: int) -> list[Fact]:
+        """Time goes on without a frame: sweeps that are due run."""
+        if time >= self._next_sweep:
+            self._sweep(time)
+        self._now = max(self._now, time)
+        return self._taken()
+
+    def look(self, watch: facts.Watch) -> None:
+        """Watches something else from the next frame on."""
+        self._watch.become(watch)
 
     def finish(self) -> list[Fact]:
         """Closes every flow; the last `Totals`."""
@@ -89,6 +98,9 @@ class PortableEngine:
             self._end(flow, self._reason(flow, self._now, "end"))
         self._fragments.finish()
         self._out.append(self._tally.take(self._totals_from, self._now))
+        return self._taken()
+
+    def _taken(self) -> list[Fact]:
         out = self._out[:]
         self._out.clear()
         return out

@@ -16,6 +16,10 @@ class Watch:
     """Lookups of `facts.Watch`. Names are spelled as in `sensor.wire.names`, addresses are packed."""
 
     def __init__(self, watch: facts.Watch) -> None:
+        self.become(watch)
+
+    def become(self, watch: facts.Watch) -> None:
+        """Another one from now on, for all who look here."""
         self.all = watch.all
         self.names = watch.names
         self.patterns = _patterns(watch.patterns)

@@ -425,3 +425,23 @@ def test_any_frames_in_any_batches(
             assert all(value > 0 for value in (*fact.bytes.values(), *fact.counters.values()))
         assert expected is None or told(whole) == expected
         expected = told(whole)
+
+
+def test_time_goes_on_without_frames(engine: Make) -> None:
+    made = engine(EVERYTHING, LIMITS)
+    assert made.tick(START) == []
+    made.feed(datagrams((True, b"hello")))
+    late = START + LIMITS.udp_idle_ns + 2 * LIMITS.sweep_ns
+    silent = made.tick(late)
+    assert [type(fact).__name__ for fact in silent] == ["Opened", "Progress", "Totals"]
+    assert progress(silent).closed == "idle"
+    assert made.tick(START) == []  # a clock that is behind changes nothing
+    assert [fact.end for fact in only(made.finish(), Totals)] == [late]
+
+
+def test_another_catalogue_from_the_next_frame_on(engine: Make) -> None:
+    made = engine(Watch(), LIMITS)
+    for port in (40_000, 40_001):
+        made.feed(Talk(sport=port).hands().up(HELLO).frames)
+        made.look(OPENAI)
+    assert [fact.flow.client_port for fact in only(made.finish(), Opened)] == [40_001]

@@ -51,9 +51,13 @@ fn frame(block: &mut [u8], at: usize) -> Option<(Record, usize)> {
         let [t0, t1] = tpid.to_be_bytes();
         let [_, _, c0, c1] = word(32)?.to_be_bytes();
         // Between the header and the frame the kernel leaves more room than a tag needs.
-        let start = record.start.checked_sub(TAG).filter(|start| *start >= at.saturating_add(header.len()))?;
+        let start =
+            record.start.checked_sub(TAG).filter(|start| *start >= at.saturating_add(header.len()))?;
         block.copy_within(record.start..record.start.saturating_add(MACS), start);
-        block.get_mut(start.saturating_add(MACS)..)?.first_chunk_mut::<TAG>()?.copy_from_slice(&[t0, t1, c0, c1]);
+        block
+            .get_mut(start.saturating_add(MACS)..)?
+            .first_chunk_mut::<TAG>()?
+            .copy_from_slice(&[t0, t1, c0, c1]);
         record.start = start;
         record.length = record.length.saturating_add(TAG as u32);
     }
@@ -72,19 +76,19 @@ pub fn spread() -> Vec<Instruction> {
     const NET: u32 = 0xfff0_0000;
     const TAX: Instruction = (0x07, 0, 0, 0);
     const ADD: Instruction = (0x0c, 0, 0, 0);
-    let v6: Vec<Instruction> = (0..8)
-        .flat_map(|word: u32| [TAX, (LOAD_NET, 0, 0, NET.saturating_add(8).saturating_add(word.saturating_mul(4))), ADD])
-        .skip(1) // the first is loaded into A
-        .collect();
-    let sum6 = [&v6[..1], &v6[2..]].concat();
+    let mut v6 = vec![(LOAD_NET, 0, 0, NET.saturating_add(8))];
+    for word in 1_u32..8 {
+        let at = NET.saturating_add(8).saturating_add(word.saturating_mul(4));
+        v6.extend([TAX, (LOAD_NET, 0, 0, at), ADD]);
+    }
     let v4 = [(LOAD_NET, 0, 0, NET.saturating_add(12)), TAX, (LOAD_NET, 0, 0, NET.saturating_add(16)), ADD];
     let mix = [(0x24, 0, 0, 0x9e37_79b1), (0x74, 0, 0, 12), (0x16, 0, 0, 0)]; // mul, rsh, ret A
-    let (skip4, skip6) = (7, u8::try_from(sum6.len().saturating_add(3)).unwrap_or(u8::MAX));
-    let mut program = vec![LOAD_PROTOCOL, (0x15, 0, skip4, 0x0800)];
+    let skip = |body: &[Instruction]| u8::try_from(body.len().saturating_add(mix.len())).unwrap_or(u8::MAX);
+    let mut program = vec![LOAD_PROTOCOL, (0x15, 0, skip(&v4), 0x0800)];
     program.extend(v4);
     program.extend(mix);
-    program.push((0x15, 0, skip6, 0x86dd));
-    program.extend(sum6);
+    program.push((0x15, 0, skip(&v6), 0x86dd));
+    program.extend(v6);
     program.extend(mix);
     program.push((0x06, 0, 0, 0)); // neither: worker 0
     program

@@ -2,6 +2,8 @@
 
 #![cfg_attr(not(feature = "python"), allow(dead_code))]
 
+#[cfg(target_os = "linux")]
+mod block;
 mod bytes;
 mod capture;
 mod clear;
@@ -20,6 +22,8 @@ mod hash;
 mod http;
 mod ip;
 mod link;
+#[cfg(target_os = "linux")]
+mod live;
 mod lives;
 mod memory;
 mod messages;
@@ -27,9 +31,13 @@ mod names;
 mod peek;
 #[cfg(feature = "python")]
 mod python;
+#[cfg(all(feature = "python", target_os = "linux"))]
+mod python_live;
 mod quic;
 mod read;
 mod records;
+#[cfg(target_os = "linux")]
+mod ring;
 mod socks;
 mod source;
 mod stream;
@@ -48,4 +56,7 @@ mod wire;
 mod _core {
     #[pymodule_export]
     use crate::python::{Engine, Facts};
+    #[cfg(target_os = "linux")]
+    #[pymodule_export]
+    use crate::python_live::Live;
 }

@@ -248,6 +248,14 @@ impl Core {
         self.totals_from = end;
     }
 
+    /// Time goes on without a frame: sweeps that are due run.
+    pub fn tick(&mut self, time: i64) {
+        if time >= self.next_sweep {
+            self.sweep(time);
+        }
+        self.now = self.now.max(time);
+    }
+
     /// Closes every flow; the last `Totals`.
     pub fn finish(&mut self) {
         let now = self.now;

@@ -52,7 +52,17 @@ impl<K: Clone + Eq + Hash, V> Memory<K, V> {
     }
 }
 
+/// Something learnt that engines beside this one want to know as well.
+#[derive(Clone)]
+pub enum News {
+    /// Client, address, name, and until when.
+    Name(Address, Address, Arc<str>, i64),
+    Front(String),
+}
+
 pub struct Names {
+    /// What was learnt since it was taken from here; None: nobody wants to know.
+    pub news: Option<Vec<News>>,
     learnt: Memory<(Address, Address), (Arc<str>, i64)>,
     fronts: Memory<String, ()>,
     limit: usize,
@@ -62,7 +72,7 @@ pub struct Names {
 
 impl Names {
     pub fn new(limit: usize, least: i64, most: i64) -> Self {
-        Self { learnt: Memory::new(), fronts: Memory::new(), limit, least, most }
+        Self { news: None, learnt: Memory::new(), fronts: Memory::new(), limit, least, most }
     }
 
     #[inline(always)]
@@ -95,15 +105,37 @@ impl Names {
         }
         let Ok(answers) = peek_answers(payload) else { return };
         for front in &answers.ech_names {
-            self.fronts.put(front.clone(), (), self.limit);
+            self.tell(News::Front(front.clone()), tally);
         }
         let name = if watched { Some(question) } else { in_chain(&answers, watch) };
         let Some(name) = name.filter(|name| !name.is_empty()) else { return };
         let name: Arc<str> = Arc::from(name);
         for (_, address, ttl) in &answers.addresses {
             let life = i64::from(*ttl).saturating_mul(SECOND).max(self.least).min(self.most);
-            let value = (Arc::clone(&name), time.saturating_add(life));
-            tally.count(Count::NamesEvicted, self.learnt.put((client, *address), value, self.limit));
+            let until = time.saturating_add(life);
+            self.tell(News::Name(client, *address, Arc::clone(&name), until), tally);
+        }
+    }
+}
+
+impl Names {
+    fn tell(&mut self, news: News, tally: &mut Tally) {
+        self.keep(&news, tally);
+        if let Some(list) = &mut self.news {
+            list.push(news);
+        }
+    }
+
+    /// Learns what another engine has learnt.
+    pub fn keep(&mut self, news: &News, tally: &mut Tally) {
+        match news {
+            News::Name(client, address, name, until) => {
+                let value = (Arc::clone(name), *until);
+                tally.count(Count::NamesEvicted, self.learnt.put((*client, *address), value, self.limit));
+            }
+            News::Front(name) => {
+                self.fronts.put(name.clone(), (), self.limit);
+            }
         }
     }
 }

@@ -53,7 +53,7 @@ fn strings(object: &Bound<'_, PyAny>, name: &str) -> PyResult<Vec<String>> {
     object.getattr(name)?.try_iter()?.map(|item| item?.extract()).collect()
 }
 
-fn watch(object: &Bound<'_, PyAny>) -> PyResult<Watch> {
+pub fn watch(object: &Bound<'_, PyAny>) -> PyResult<Watch> {
     let mut watch = Watch {
         names: strings(object, "names")?.into_iter().collect(),
         paths: strings(object, "paths")?.into_iter().map(String::into_bytes).collect(),
@@ -86,7 +86,7 @@ fn watch(object: &Bound<'_, PyAny>) -> PyResult<Watch> {
     Ok(watch)
 }
 
-fn limits(object: &Bound<'_, PyAny>) -> PyResult<Limits> {
+pub fn limits(object: &Bound<'_, PyAny>) -> PyResult<Limits> {
     let size = |name: &str| -> PyResult<usize> { object.getattr(name)?.extract() };
     let time = |name: &str| -> PyResult<i64> { object.getattr(name)?.extract() };
     Ok(Limits {
@@ -148,6 +148,18 @@ impl Engine {
             core.take_facts()
         });
         convert(py, facts)
+    }
+
+    /// Time goes on without a frame.
+    fn tick<'py>(&mut self, py: Python<'py>, time: i64) -> PyResult<Bound<'py, PyList>> {
+        self.core.tick(time);
+        convert(py, self.core.take_facts())
+    }
+
+    /// Watches something else from the next frame on.
+    fn look(&mut self, watch: &Bound<'_, PyAny>) -> PyResult<()> {
+        self.core.flights.watch = self::watch(watch)?;
+        Ok(())
     }
 
     fn finish<'py>(&mut self, py: Python<'py>) -> PyResult<Bound<'py, PyList>> {
@@ -241,7 +253,7 @@ struct Converter<'py> {
     flow: Option<(Arc<Flow>, Bound<'py, PyAny>)>,
 }
 
-fn convert(py: Python<'_>, facts: Vec<Fact>) -> PyResult<Bound<'_, PyList>> {
+pub fn convert(py: Python<'_>, facts: Vec<Fact>) -> PyResult<Bound<'_, PyList>> {
     let mut converter = Converter { py, classes: classes(py)?, flow: None };
     let list = PyList::empty(py);
     for fact in facts {

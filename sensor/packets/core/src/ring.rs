@@ -67,7 +67,8 @@ impl Ring {
             tp_block_size: u32::try_from(BLOCK).map_err(io::Error::other)?,
             tp_block_nr: u32::try_from(blocks).map_err(io::Error::other)?,
             tp_frame_size: 2_048, // frames are as long as their packets; the kernel wants a divisor
-            tp_frame_nr: u32::try_from(size.checked_div(2_048).unwrap_or_default()).map_err(io::Error::other)?,
+            tp_frame_nr: u32::try_from(size.checked_div(2_048).unwrap_or_default())
+                .map_err(io::Error::other)?,
             tp_retire_blk_tov: RETIRE_MS,
             tp_sizeof_priv: 0,
             tp_feature_req_word: 0,
@@ -157,8 +158,9 @@ impl Drop for Ring {
 
 /// Waits until one of the rings has a block or trouble, or the time is over.
 pub fn wait<'a>(rings: impl Iterator<Item = &'a Ring>, milliseconds: c_int) {
-    let mut polled: Vec<libc::pollfd> =
-        rings.map(|ring| libc::pollfd { fd: ring.fd.as_raw_fd(), events: libc::POLLIN, revents: 0 }).collect();
+    let mut polled: Vec<libc::pollfd> = rings
+        .map(|ring| libc::pollfd { fd: ring.fd.as_raw_fd(), events: libc::POLLIN, revents: 0 })
+        .collect();
     // SAFETY: pointer and length are of one live vector. An interrupted wait is a short one.
     unsafe { libc::poll(polled.as_mut_ptr(), polled.len() as libc::nfds_t, milliseconds) };
 }
@@ -203,7 +205,8 @@ fn address(fd: &OwnedFd, index: c_int, protocol: u16) -> io::Result<()> {
 fn map(fd: &OwnedFd, size: usize) -> io::Result<NonNull<u8>> {
     let access = libc::PROT_READ | libc::PROT_WRITE;
     // SAFETY: a new shared mapping of the socket's ring at an address of the kernel's choice.
-    let memory = unsafe { libc::mmap(std::ptr::null_mut(), size, access, libc::MAP_SHARED, fd.as_raw_fd(), 0) };
+    let memory =
+        unsafe { libc::mmap(std::ptr::null_mut(), size, access, libc::MAP_SHARED, fd.as_raw_fd(), 0) };
     if memory == libc::MAP_FAILED {
         return Err(io::Error::last_os_error());
     }
