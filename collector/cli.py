@@ -81,17 +81,17 @@ def migrate(store: str | None, cluster: str, check: bool, plan: bool) -> None:
     settings = _settings(store)
     retention = settings.retention.model_dump()
     with Store(settings.store.url) as opened:
-        todo = schema.pending(opened)
+        missing = schema.pending(opened)
         if plan:
-            for migration in todo:
+            for migration in missing:
                 for statement in schema.render(migration.text, cluster):
                     click.echo(f"{statement};\n")
             for statement in schema.retention_changes(opened, retention, cluster):
                 click.echo(f"{statement};\n")
         elif not check:
             schema.migrate(opened, retention, cluster)
-    for migration in todo:
+    for migration in missing:
         click.echo(f"{migration.number:04} {migration.name}", err=True)
     state = "missing" if check or plan else "applied"
-    click.echo(f"{shown(settings.store.url)}: {len(todo)} migrations {state}", err=True)
-    sys.exit(1 if check and todo else 0)
+    click.echo(f"{shown(settings.store.url)}: {len(missing)} migrations {state}", err=True)
+    sys.exit(1 if check and missing else 0)

@@ -106,12 +106,12 @@ def migrate(store: Store, retention: Mapping[str, int] | None = None, cluster: s
 
     Returns what was applied.
     """
-    todo = pending(store)
-    if todo:
+    missing = pending(store)
+    if missing:
         for statement in render(_JOURNAL, cluster):
             store.command(statement)
         store.use()
-    for migration in todo:
+    for migration in missing:
         for statement in render(migration.text, cluster):
             store.command(statement)
         store.command(
@@ -121,7 +121,7 @@ def migrate(store: Store, retention: Mapping[str, int] | None = None, cluster: s
     if retention is not None:
         for statement in retention_changes(store, retention, cluster):
             store.command(statement)
-    return todo
+    return missing
 
 
 def retention_changes(store: Store, retention: Mapping[str, int], cluster: str = "") -> list[str]:

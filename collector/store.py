@@ -155,10 +155,10 @@ class Store:
         """Take the rows with this value out of a table."""
         self.command(f"DELETE FROM {DATABASE}.{table} WHERE {column} = {_literal(value)}")
 
-    def command(self, text: str) -> None:
+    def command(self, text: str, parameters: Mapping[str, Any] | None = None) -> None:
         """Run one statement that has no rows: DDL, DELETE."""
         try:
-            self._client.command(text)
+            self._client.command(text, parameters=dict(parameters or {}))
         except ClickHouseError as error:
             raise StoreError(f"{shown(self.url)}: {_line(error)}") from error
 
@@ -176,8 +176,8 @@ def open_store(url: str, *, readonly: bool = False, retention: Mapping[str, int]
     try:
         if store.embedded:
             migrate.migrate(store, retention)
-        elif todo := migrate.pending(store):
-            raise StoreError(f"{shown(url)}: {len(todo)} migrations are missing: run `aiscope migrate`")
+        elif missing := migrate.pending(store):
+            raise StoreError(f"{shown(url)}: {len(missing)} migrations are missing: run `aiscope migrate`")
         if readonly:
             store.latch()
     except BaseException:
@@ -218,8 +218,12 @@ def _split(url: str) -> Any:
 
 
 def _connection(directory: Path | None) -> str:
-    options = "&".join(f"{name}={value}" for name, value in _ENGINE.items())
-    return f"{directory}?{options}"
+    return f"{directory}?{'&'.join(f'{name}={value}' for name, value in _options(directory).items())}"
+
+
+def _options(directory: Path | None) -> dict[str, object]:
+    """Of the embedded engine. Backups are written beside the data, and nowhere else."""
+    return {**_ENGINE, "backups.allowed_path": f"{directory}/backups"}
 
 
 def _embedded(directory: Path) -> Any:
@@ -228,7 +232,7 @@ def _embedded(directory: Path) -> Any:
         return clickhouse_connect.get_client(
             interface="chdb",
             path=str(directory.resolve()),
-            chdb_options=_ENGINE,
+            chdb_options=_options(directory.resolve()),
             settings={"max_memory_usage": QUERY_BYTES},
         )
     except ImportError:
