@@ -1,0 +1,103 @@
+"""One pass over a text for all keywords and terms of all detectors: which detectors are worth trying, and where."""
+
+from __future__ import annotations
+
+from collections import defaultdict
+from collections.abc import Iterable, Iterator
+from dataclasses import dataclass
+from typing import Any
+
+import re2
+
+_MEMORY = 256 << 20  # of the automaton's states, which are made when they are needed
+
+
+def words_pattern(words: Iterable[str], flags: str = "(?i)") -> bytes:
+    """An alternation of literal words; the longest first, since RE2 prefers the first."""
+    longest = sorted(set(words), key=lambda word: (-len(word), word))
+    return (flags + "(?:" + "|".join(re2.escape(word) for word in longest) + ")").encode()
+
+
+def automaton(pattern: bytes) -> Any:
+    """A pattern whose automaton may be large."""
+    options = re2.Options()
+    options.max_mem = _MEMORY
+    options.log_errors = False
+    return re2.compile(pattern, options)
+
+
+@dataclass(frozen=True, slots=True)
+class Found:
+    """A keyword at a place: `start` and `end` in bytes, and who asked for it."""
+
+    start: int
+    end: int
+    keyword: str
+    owners: tuple[int, ...]
+
+
+class Keywords:
+    """Literal words, each with its owners. Case is ignored."""
+
+    def __init__(self, owners: dict[str, set[int]]) -> None:
+        self._pattern = automaton(words_pattern(owners)) if owners else None
+        # A match hides the keywords inside it (`token` in `auth_token`): they are found with it.
+        self._inside: dict[str, tuple[tuple[int, int, str, tuple[int, ...]], ...]] = {}
+        for keyword in owners:
+            parts = []
+            for start in range(len(keyword)):
+                for end in range(start + 1, len(keyword) + 1):
+                    if asked := owners.get(part := keyword[start:end]):
+                        before, own = len(keyword[:start].encode()), len(part.encode())
+                        parts.append((before, before + own, part, tuple(sorted(asked))))
+            self._inside[keyword] = tuple(parts)
+
+    def find(self, data: bytes, start: int, end: int, reach: int = 128) -> Iterator[Found]:
+        """Keywords that begin in `data[start:end]`; their ends may lie up to `reach` bytes behind."""
+        if self._pattern is None:
+            return
+        for match in self._pattern.finditer(data, start, min(len(data), end + reach)):
+            at, stop = match.span()
+            if at >= end:
+                return
+            matched = data[at:stop].decode("utf-8", "replace").lower()
+            for first, last, keyword, asked in self._inside.get(matched, ()):
+                yield Found(at + first, at + last, keyword, asked)
+
+
+def merged(ranges: list[tuple[int, int]], size: int) -> list[tuple[int, int]]:
+    """Ranges in order, cut to 0..size, overlapping ones as one."""
+    result: list[tuple[int, int]] = []
+    for start, end in sorted(ranges):
+        start, end = max(0, start), min(size, end)
+        if result and start <= result[-1][1]:
+            result[-1] = (result[-1][0], max(end, result[-1][1]))
+        else:
+            result.append((start, end))
+    return result
+
+
+def clusters(found: list[Found], distinct: int, within: int) -> Iterator[tuple[int, int, int]]:
+    """Places where `distinct` different keywords lie within so many bytes: start, end, number of keywords.
+
+    Clusters that touch are one.
+    """
+    counts: dict[str, int] = defaultdict(int)
+    first, cluster = 0, None
+    for last, item in enumerate(found):
+        counts[item.keyword] += 1
+        while item.end - found[first].start > within:
+            counts[found[first].keyword] -= 1
+            if not counts[found[first].keyword]:
+                del counts[found[first].keyword]
+            first += 1
+        if len(counts) < distinct:
+            continue
+        if cluster and found[first].start <= cluster[1]:
+            cluster = (cluster[0], item.end, cluster[2] + 1)
+        else:
+            if cluster:
+                yield cluster
+            cluster = (found[first].start, item.end, last - first + 1)
+    if cluster:
+        yield cluster

@@ -1,0 +1,261 @@
+"""Texts to hits. One pass finds where detectors are worth trying; what they find is checked and put in order.
+
+No I/O and no clock. `steps` can be paused between two pieces of work of about a millisecond, so that who serves
+a network connection meanwhile can go on serving it.
+"""
+
+from __future__ import annotations
+
+from bisect import bisect_left
+from collections import defaultdict
+from collections.abc import Generator, Iterable, Iterator
+from pathlib import Path
+
+from sensor.proxy.dlp import code
+from sensor.proxy.dlp import site as lists
+from sensor.proxy.dlp.detector import Detector, compiled
+from sensor.proxy.dlp.keywords import Found, Keywords, clusters, merged
+from sensor.proxy.dlp.load import PACKAGED, load
+from sensor.proxy.dlp.model import CONFIDENCES, Hit, Limits, Scan, Text, problem
+from sensor.proxy.dlp.patterns import Ready
+from sensor.proxy.dlp.site import Site
+
+# Six digits with little in between: what numbers of people, cards and accounts have.
+_DIGITS = compiled(r"\d(?:[^0-9\n]{0,2}\d){5,}")
+_AROUND = 24  # bytes before and after such digits that belong to the number: a country, a check letter
+# Of hits that overlap only one is kept: that of the class that comes first. Others are about whole passages.
+_RANK = {
+    name: rank
+    for rank, name in enumerate(
+        (
+            "exact-match",
+            "credentials",
+            "custom",
+            "payment-card",
+            "iban",
+            "national-id",
+            "email",
+            "phone",
+            "person-name",
+            "address",
+        )
+    )
+}
+_CONTINUATION = bytes(range(0x80, 0xC0))
+
+Steps = Generator[None, None, Scan]
+
+
+class Config:
+    """Detectors and a site's lists, compiled. Made once, used for every scan; holds no state of a scan."""
+
+    def __init__(
+        self, detectors: Iterable[Detector], site: Site | None = None, limits: Limits | None = None
+    ) -> None:
+        self.site, self.limits = site or Site(), limits or Limits()
+        self.detectors = (*detectors, *_word_lists(self.site))
+        self.ready = {i: Ready(d, self.site.regions) for i, d in enumerate(self.detectors) if d.pattern}
+        self.languages = code.Languages([d for d in self.detectors if d.marks])
+        owners: dict[str, set[int]] = defaultdict(set)
+        for index, detector in enumerate(self.detectors):
+            for word in (*detector.keywords, *detector.terms):
+                owners[word].add(index)
+        self.keywords = Keywords(owners)
+        self.on_digits = [i for i in self.ready if self.detectors[i].digits]
+        self.always = [
+            i for i in self.ready if not self.detectors[i].digits and not self.detectors[i].keywords
+        ]
+
+
+def _word_lists(site: Site) -> Iterator[Detector]:
+    for name, words in site.words.items():
+        yield Detector.model_construct(
+            id=f"words-{name}",
+            name=name,
+            data_class="custom",
+            severity="medium",
+            confidence="high",
+            terms=tuple(word.lower() for word in words),
+            distinct=1,
+            within=200,
+        )
+
+
+def open_config(
+    folders: Iterable[Path] = (PACKAGED,),
+    site: Site | None = None,
+    disabled: Iterable[str] = (),
+    limits: Limits | None = None,
+) -> Config:
+    """A configuration from detector files. Raises DetectorError, OSError, and ValueError for an unknown id."""
+    detectors, off = load(folders), set(disabled)
+    if unknown := off - {detector.id for detector in detectors}:
+        raise ValueError(f"unknown detectors: {', '.join(sorted(unknown))}")
+    return Config((d for d in detectors if d.id not in off), site, limits)
+
+
+def scan(texts: Iterable[Text], config: Config) -> Scan:
+    """Everything the configured detectors find in these texts."""
+    work = steps(texts, config)
+    while True:
+        try:
+            next(work)
+        except StopIteration as end:
+            return end.value  # type: ignore[no-any-return]
+
+
+def steps(texts: Iterable[Text], config: Config) -> Steps:
+    """`scan` in pieces: a generator that yields between them and returns the Scan."""
+    hits: list[Hit] = []
+    left, size = config.limits.bytes, 0
+    for text in texts:
+        data = f"{text.hint}: {text.text}" if text.hint else text.text
+        raw = data.encode("utf-8", "surrogatepass")
+        if len(raw) > left:
+            hits.append(problem("too-large", text.where, "scan", len(text.text)))
+            raw = raw[:left]
+        left, size = left - len(raw), size + len(raw)
+        found = yield from _one(raw, config)
+        hits += _placed(found, raw, text)
+        if len(hits) > config.limits.hits:
+            hits = [*hits[: config.limits.hits], problem("too-large", text.where, "hits")]
+            break
+    return Scan(tuple(hits), size)
+
+
+# Of one text, in bytes: detector, start, end, confidence, count.
+_Raw = tuple[Detector, int, int, str, int]
+
+
+def _one(data: bytes, config: Config) -> Generator[None, None, list[_Raw]]:
+    ranges, terms = yield from _where(data, config)
+    found: list[_Raw] = []
+    for index, places in ranges.items():
+        ready = config.ready[index]
+        for span in ready.find(data, places, config.limits):
+            if span is None:
+                yield
+            else:
+                found.append((ready.detector, *span, 1))
+    for index, words in terms.items():
+        found += _of_terms(config.detectors[index], words, config.limits)
+    if config.languages:
+        for place in code.find(data, config.languages, config.limits.step):
+            if place is None:
+                yield
+            else:
+                detector, start, end, count = place
+                found.append((detector, start, end, detector.confidence, count))
+    yield from _of_site(data, config.site, found)
+    return _without_overlap(found)
+
+
+def _where(
+    data: bytes, config: Config
+) -> Generator[None, None, tuple[dict[int, list[tuple[int, int]]], dict[int, list[Found]]]]:
+    """Ranges to try the patterns on, and terms found, by detector."""
+    near: dict[int, list[tuple[int, int]]] = defaultdict(list)
+    terms: dict[int, list[Found]] = defaultdict(list)
+    numbers: list[tuple[int, int]] = []
+    for at in range(0, len(data), config.limits.step):
+        end = min(len(data), at + config.limits.step)
+        for word in config.keywords.find(data, at, end):
+            for index in word.owners:
+                if index not in config.ready:
+                    if _whole(data, word):
+                        terms[index].append(word)
+                    continue
+                reach, places = config.detectors[index].reach, near[index]
+                if places and word.start - reach <= places[-1][1]:
+                    places[-1] = (places[-1][0], max(places[-1][1], word.end + reach))
+                else:
+                    places.append((word.start - reach, word.end + reach))
+        for match in _DIGITS.finditer(data, at, min(len(data), end + 64)):
+            if match.start() < end:
+                numbers.append((match.start() - _AROUND, match.end() + _AROUND))
+        yield
+    ranges = {index: merged(places, len(data)) for index, places in near.items()}
+    if numbers:
+        on = merged(numbers, len(data))
+        ranges |= dict.fromkeys(config.on_digits, on)
+    ranges |= {index: [(0, len(data))] for index in config.always}
+    return ranges, terms
+
+
+def _of_terms(detector: Detector, words: list[Found], limits: Limits) -> Iterator[_Raw]:
+    kept = words[: limits.candidates * 10]
+    for number, (start, end, count) in enumerate(clusters(kept, detector.distinct, detector.within)):
+        if number >= limits.candidates:
+            return
+        yield detector, start, end, detector.confidence, count
+
+
+def _whole(data: bytes, word: Found) -> bool:
+    """No letter or digit touches the word."""
+    before, after = data[word.start - 1 : word.start], data[word.end : word.end + 1]
+    return not (before.isalnum() or after.isalnum() or before >= b"\x80" or after >= b"\x80")
+
+
+def _of_site(data: bytes, site: Site, found: list[_Raw]) -> Generator[None, None, None]:
+    if site.names:
+        found += [(_NAME, start, end, "high", 1) for start, end in lists.find_names(data, site.names)]
+        yield
+    if site.exact:
+        for name, start, end in lists.find_exact(data, site):
+            found.append((_site_detector("exact-match", name), start, end, "high", 1))
+        yield
+    if site.documents:
+        for document, start, end, count in lists.find_documents(data, site):
+            found.append((_site_detector("fingerprint-match", document.name), start, end, "high", count))
+        yield
+
+
+def _site_detector(data_class: str, name: str, severity: str = "high") -> Detector:
+    return Detector.model_construct(id=f"{data_class}-{name}", data_class=data_class, severity=severity)
+
+
+_NAME = _site_detector("person-name", "dictionary", "medium")
+
+
+def _without_overlap(found: list[_Raw]) -> list[_Raw]:
+    """Of values that overlap the one whose class, confidence and length say most; passages are all kept."""
+    values = [raw for raw in found if raw[0].data_class in _RANK]
+    values.sort(key=lambda r: (_RANK[r[0].data_class], -CONFIDENCES.index(r[3]), r[1] - r[2], r[0].id))
+    taken: list[tuple[int, int]] = []  # sorted, disjoint
+    kept = [raw for raw in found if raw[0].data_class not in _RANK]
+    for raw in values:
+        at = bisect_left(taken, (raw[1], raw[2]))
+        if (at and taken[at - 1][1] > raw[1]) or (at < len(taken) and taken[at][0] < raw[2]):
+            continue
+        taken.insert(at, (raw[1], raw[2]))
+        kept.append(raw)
+    return sorted(kept, key=lambda r: (r[1], r[2], r[0].id))
+
+
+def _placed(found: list[_Raw], data: bytes, text: Text) -> list[Hit]:
+    """Hits with places in characters of the text, without those that lie in what stood before it."""
+    before = len(text.hint) + 2 if text.hint else 0
+    places = sorted({at for _, start, end, _, _ in found for at in (start, end)})
+    characters: dict[int, int] = {}
+    done = count = 0
+    for at in places:
+        count += len(data[done:at].translate(None, _CONTINUATION))
+        done, characters[at] = at, count
+    hits = []
+    for detector, first, last, confidence, signs in found:
+        start, end = characters[first] - before, characters[last] - before
+        if end > 0:
+            hits.append(
+                Hit(
+                    detector.data_class,
+                    detector.id,
+                    text.where,
+                    max(0, start),
+                    end,
+                    confidence,
+                    detector.severity,
+                    signs,
+                    getattr(detector, "heuristic", False),
+                )
+            )
+    return hits
