@@ -15,7 +15,7 @@ import hashlib
 import ipaddress
 import re
 import zoneinfo
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Iterator, Mapping
 from dataclasses import dataclass, field
 from functools import lru_cache
 from pathlib import Path
@@ -157,13 +157,18 @@ class Policy:
 
     def explain(self, case: Case) -> list[tuple[str, tuple[str, ...]]]:
         """Every rule up to the one that decides, and the keys that keep it from matching."""
-        case, found = self._reviewed(case), []
-        for tests, decision in self._rules:
-            failing = tuple(key for key, test in tests if not test(case))
-            found.append((decision.rule, failing))
+        found = []
+        for rule, failing in self.steps(case):
+            found.append((rule.id, failing))
             if not failing:
                 return found
         return [*found, (DEFAULT, ())]
+
+    def steps(self, case: Case) -> Iterator[tuple[Rule, tuple[str, ...]]]:
+        """All rules in their order, and the keys of each that do not hold."""
+        case = self._reviewed(case)
+        for rule, (tests, _) in zip(self.file.rules, self._rules, strict=True):
+            yield rule, tuple(key for key, test in tests if not test(case))
 
     def _reviewed(self, case: Case) -> Case:
         if case.review or case.service not in self.file.reviews:

@@ -7,6 +7,7 @@ from __future__ import annotations
 
 import dataclasses
 import datetime as dt
+import difflib
 import json
 import re
 from pathlib import Path
@@ -20,8 +21,10 @@ from sensor.knowledge.catalogue import Catalogue
 from sensor.knowledge.catalogue_load import Problem
 from sensor.knowledge.catalogue_terminal import Places, as_json, or_end, printable, table
 from sensor.knowledge.catalogue_yaml import MAX_BYTES, Lines
-from sensor.knowledge.policy import LISTS, Policy, read
+from sensor.knowledge.policy import LISTS, VERDICTS, Policy, read
 from sensor.knowledge.policy_model import Given, json_schema
+from sensor.knowledge.policy_targets import TARGETS
+from sensor.knowledge.policy_targets import export as write
 
 if TYPE_CHECKING:
     from collector.backtest import Backtest
@@ -217,6 +220,39 @@ def _cell(value: object) -> str:
     if isinstance(value, int):
         return f"{value:,}"
     return f"{value:%Y-%m-%d %H:%M}" if isinstance(value, dt.datetime) else str(value)
+
+
+@policy.command(epilog=f"TARGET is one of {', '.join(TARGETS)}.")
+@click.argument("target", type=click.Choice(list(TARGETS)), metavar="TARGET")
+@click.option("--policy", "file", type=FILE, metavar="FILE", help="Which policy; default from the settings.")
+@click.option(
+    "--verdict", "verdicts", multiple=True, type=click.Choice(VERDICTS), metavar="VERDICT",
+    help="Export services with this verdict, several times if need be; default: block for what stops, "
+    "alert and above for what watches.",
+)  # fmt: skip
+@click.option(
+    "--diff", "before", type=FILE, metavar="FILE", help="Only say what changed since the export in FILE."
+)
+def export(target: str, file: Path | None, verdicts: tuple[str, ...], before: Path | None) -> None:
+    """Write the policy for a control that sees names or addresses, on standard output.
+
+    What that control cannot express is left out, and listed in comments or on standard error.
+    """
+    from sensor.knowledge.policy_export import plan
+
+    found = plan(_load(file), _catalogue(), verdicts or TARGETS[target].verdicts)
+    result = write(target, found)
+    if not TARGETS[target].comment:
+        for text in result.left_out:
+            click.echo(printable(f"not here: {text}"), err=True)
+    if before is None:
+        click.echo(result.text, nl=False)
+        return
+    old = or_end(lambda: before.read_text("utf-8")).splitlines()
+    lines = list(difflib.unified_diff(old, result.text.splitlines(), str(before), found.head, lineterm=""))
+    for line in lines:
+        click.echo(printable(line))
+    raise SystemExit(1 if lines else 0)
 
 
 @policy.command()
