@@ -1,0 +1,191 @@
+"""`aiscope collect`: the embedded store behind ClickHouse's HTTP interface, and its users."""
+
+from __future__ import annotations
+
+import ipaddress
+import re
+from pathlib import Path
+from typing import Any
+
+import click
+
+USERS = click.option(
+    "--users",
+    type=click.Path(dir_okay=False, path_type=Path),
+    help="The users file; default collect/users.json beside the store.",
+)
+
+
+@click.group(invoke_without_command=True)
+@click.option("--store", type=click.Path(file_okay=False, path_type=Path), help="The store's directory.")
+@click.option("--listen", default="127.0.0.1:8123", show_default=True, metavar="HOST:PORT")
+@click.option(
+    "--owner",
+    type=click.Path(file_okay=False, path_type=Path),
+    metavar="DIR",
+    help="Instead: an instance on DIR, on loopback, where any SQL may run.",
+)
+@click.option(
+    "--certificate", type=click.Path(exists=True, path_type=Path), help="TLS certificate chain (PEM)."
+)
+@click.option("--key", type=click.Path(exists=True, path_type=Path), help="Its private key (PEM).")
+@click.option(
+    "--client-ca",
+    type=click.Path(exists=True, path_type=Path),
+    help="Clients need a certificate of this authority, and log in as well.",
+)
+@click.option(
+    "--insecure-listen", is_flag=True, help="Plain HTTP on other than loopback addresses: passwords in clear."
+)
+@USERS
+@click.pass_context
+def collect(
+    ctx: click.Context,
+    store: Path | None,
+    listen: str,
+    owner: Path | None,
+    certificate: Path | None,
+    key: Path | None,
+    client_ca: Path | None,
+    insecure_listen: bool,
+    users: Path | None,
+) -> None:
+    """Serve the store over ClickHouse's HTTP interface."""
+    if ctx.invoked_subcommand:
+        return
+    from collector import confine
+    from collector.serve import Serving, serve
+
+    host, port = _address(listen)
+    if owner and not _loopback(host):
+        raise click.UsageError("--owner listens on loopback only: any SQL may run there")
+    if not (certificate or insecure_listen or _loopback(host)):
+        raise click.UsageError(
+            f"{host} is not loopback: give --certificate and --key, or --insecure-listen to send passwords in clear"
+        )
+    if (client_ca or key) and not certificate:
+        raise click.UsageError("--client-ca and --key need --certificate")
+    directory = (owner or _store(store)).expanduser().resolve()
+    directory.mkdir(mode=0o700, parents=True, exist_ok=True)
+    if owner is None:
+        from sensor.config import load
+
+        confine.migrate(directory, load().retention.model_dump())
+        users = _users(users, directory)
+        users.parent.mkdir(mode=0o700, parents=True, exist_ok=True)
+    serve(Serving(directory, host, port, None if owner else users, certificate, key, client_ca))
+
+
+@collect.group()
+def user() -> None:
+    """Users of the collector: names, roles, secrets. Changes count at once, without a restart."""
+
+
+@user.command()
+@click.argument("name")
+@click.option(
+    "--role", required=True, type=click.Choice(["sensor", "reader", "analyst", "investigator", "admin"])
+)
+@click.option("--sensor", default="", help="For the role sensor: what its rows are called; default its name.")
+@click.option("--password", is_flag=True, help="Ask for a password instead of making a token.")
+@USERS
+def add(name: str, role: str, sensor: str, password: bool, users: Path | None) -> None:
+    """Make the user NAME and print its token, which is shown this once."""
+    from collector.users import add as made
+
+    _show(made(_users(users, _store(None)), name, role, _asked(password), sensor))
+
+
+@user.command()
+@click.argument("name")
+@click.option("--overlap", default=24.0, show_default=True, help="Hours that the old secret goes on.")
+@click.option("--password", is_flag=True, help="Ask for a password instead of making a token.")
+@USERS
+def rotate(name: str, overlap: float, password: bool, users: Path | None) -> None:
+    """Give NAME a new token and print it, this once."""
+    from collector.users import rotate as rotated
+
+    _show(rotated(_users(users, _store(None)), name, overlap * 3600, _asked(password)))
+
+
+@user.command()
+@click.argument("name")
+@click.option("--per-second", type=click.FloatRange(min=0.1), help="Requests a second.")
+@click.option("--at-once", type=click.IntRange(min=1), help="Requests at the same time.")
+@click.option("--role", type=click.Choice(["sensor", "reader", "analyst", "investigator", "admin"]))
+@USERS
+def change(name: str, users: Path | None, **values: Any) -> None:
+    """Change NAME's role or limits."""
+    from collector.users import change as changed
+
+    changed(
+        _users(users, _store(None)),
+        name,
+        **{key: value for key, value in values.items() if value is not None},
+    )
+
+
+@user.command()
+@click.argument("name")
+@USERS
+def remove(name: str, users: Path | None) -> None:
+    """Take NAME away."""
+    from collector.users import remove as removed
+
+    removed(_users(users, _store(None)), name)
+
+
+@user.command("list")
+@USERS
+def listed(users: Path | None) -> None:
+    """All users with role, limits and secrets (without their values)."""
+    import datetime as dt
+
+    from collector.users import load
+
+    for found in load(_users(users, _store(None))).users.values():
+        until = [
+            dt.datetime.fromtimestamp(s.expires, dt.UTC).isoformat("T", "minutes") if s.expires else ""
+            for s in found.secrets
+        ]
+        kinds = ", ".join(
+            f"{s.kind}{f' until {end}' if end else ''}" for s, end in zip(found.secrets, until, strict=True)
+        )
+        click.echo(f"{found.name}\t{found.role}\t{found.per_second:g}/s, {found.at_once} at once\t{kinds}")
+
+
+def _asked(wanted: bool) -> str:
+    return str(click.prompt("Password", hide_input=True, confirmation_prompt=True)) if wanted else ""
+
+
+def _show(token: str) -> None:
+    if token:
+        click.echo(token)
+
+
+def _store(given: Path | None) -> Path:
+    """The directory that is served: as given, or the settings' store when that is a directory."""
+    from sensor.config import load, user_data
+
+    if given:
+        return given
+    url = load().store.url
+    return Path(url.removeprefix("chdb://")) if url.startswith("chdb:") else user_data() / "store"
+
+
+def _users(given: Path | None, store: Path) -> Path:
+    return (given or store.parent / "collect" / "users.json").expanduser().resolve()
+
+
+def _address(listen: str) -> tuple[str, int]:
+    match = re.fullmatch(r"\[?([0-9A-Za-z.:-]+?)\]?:(\d{1,5})", listen)
+    if match is None or int(match[2]) > 65535:
+        raise click.UsageError(f"--listen {listen}: HOST:PORT is wanted")
+    return match[1], int(match[2])
+
+
+def _loopback(host: str) -> bool:
+    try:
+        return ipaddress.ip_address(host).is_loopback
+    except ValueError:
+        return host == "localhost"

@@ -1,0 +1,220 @@
+"""chDB for the server: one handle per request, bounded before it is latched, closed with the request.
+
+Nothing here decides what may run: that is the gate's. Calls block; the server makes them in threads.
+"""
+
+from __future__ import annotations
+
+import io
+import re
+from collections.abc import Iterable, Iterator, Mapping
+from pathlib import Path
+from typing import Any
+
+import pyarrow as pa
+
+from collector.errors import from_engine
+
+# Formats whose parts may follow each other, so that the engine's blocks go out as they come. The rest is made in
+# memory, inside the query's memory limit.
+_PLAIN = frozenset(
+    """Native RowBinary TabSeparated TSV TabSeparatedRaw TSVRaw Raw CSV JSONEachRow JSONLines NDJSON JSONCompactEachRow
+    JSONStringsEachRow JSONCompactStringsEachRow MsgPack LineAsString TSKV RawBLOB""".split()
+)
+_NAMED = re.compile(
+    r"(TabSeparated|TSV|TabSeparatedRaw|TSVRaw|CSV|JSONCompactEachRow|JSONCompactStringsEachRow)WithNames(AndTypes)?"
+)
+
+_STREAMED = re.compile(r"[\s(]*(?:SELECT|WITH)\b", re.IGNORECASE)  # the engine streams no other statements
+
+
+class Answer:
+    """The rows of one statement, in parts. `summary` counts what the engine read and gave so far."""
+
+    def __init__(self, handle: Any, text: str, form: str, parameters: dict[str, str]) -> None:
+        self._handle = handle
+        self._query = (text, form, parameters)
+        self._stream: Any = None
+        self.summary = {"read_rows": 0, "read_bytes": 0, "result_rows": 0, "result_bytes": 0}
+        self._parts = self._make()
+        try:
+            self._first: bytes | None = next(self._parts, b"")  # what fails does so before headers are sent
+        except RuntimeError as error:
+            self.close()
+            raise from_engine(error) from None
+
+    def next(self) -> bytes | None:
+        """The next part, None after the last."""
+        if self._first is not None:
+            part, self._first = self._first, None
+            return part
+        try:
+            return next(self._parts, None)
+        except RuntimeError as error:
+            raise from_engine(error) from None
+
+    def close(self) -> None:
+        """Stop the statement if it still runs, and free its handle."""
+        if self._stream is not None:
+            try:
+                self._stream.close()
+            except RuntimeError:
+                pass  # it had failed
+            self._stream = None
+        self._handle.close()
+
+    def _make(self) -> Iterator[bytes]:
+        text, form, _ = self._query
+        if not _STREAMED.match(text):
+            return self._whole()
+        if form in _PLAIN:
+            return self._streamed()
+        if form == "ArrowStream":
+            return self._arrow()
+        if named := _NAMED.fullmatch(form):
+            return self._named(2 if named[2] else 1)
+        return self._whole()
+
+    def _streamed(self) -> Iterator[bytes]:
+        self._stream = self._handle.send_query(*self._query)
+        for part in self._stream:
+            yield self._counted(part)
+
+    def _named(self, lines: int) -> Iterator[bytes]:
+        """Every part of the engine's begins with the names; only the first keeps them."""
+        head = b""
+        for part in self._streamed():
+            if head and part.startswith(head):
+                yield part[len(head) :]
+            else:
+                head = _head(part, lines, quoted=self._query[1].startswith("CSV"))
+                yield part
+        if not head:
+            yield from self._whole()
+
+    def _arrow(self) -> Iterator[bytes]:
+        """Every part of the engine's is a stream of its own: here they become one."""
+        sink, writer = io.BytesIO(), None
+        for part in self._streamed():
+            with pa.ipc.open_stream(part) as reader:
+                writer = writer or pa.ipc.new_stream(sink, reader.schema)
+                for batch in reader:
+                    writer.write_batch(batch)
+            yield _drained(sink)
+        if writer is None:
+            yield from self._whole()
+        else:
+            writer.close()
+            yield _drained(sink)
+
+    def _whole(self) -> Iterator[bytes]:
+        yield self._counted(self._handle.query(*self._query))
+
+    def _counted(self, result: Any) -> bytes:
+        data = bytes(result.bytes())
+        self.summary["read_rows"] = max(self.summary["read_rows"], result.storage_rows_read())
+        self.summary["read_bytes"] = max(self.summary["read_bytes"], result.storage_bytes_read())
+        self.summary["result_rows"] += result.rows_read()
+        self.summary["result_bytes"] += len(data)
+        return data
+
+
+class Engine:
+    """The one engine of a process, on a directory. `config` is chDB's configuration file."""
+
+    def __init__(self, directory: Path, config: Path) -> None:
+        import chdb
+
+        self._connect = chdb.connect
+        self._address = f"{directory}?config-file={config}"
+        try:
+            self._keeper: Any = self._connect(self._address)  # while it is open, others open in no time
+            self._keeper.query("SET readonly = 1")
+        except RuntimeError as error:
+            raise OSError(f"the store does not open (another process, rights, space?): {error}") from error
+
+    def close(self) -> None:
+        """Close the store."""
+        self._keeper.close()
+
+    def value(self, text: str, parameters: Mapping[str, str] | None = None) -> str:
+        """The answer to a statement of our own, as raw text."""
+        try:
+            return bytes(self._keeper.query(text, "TSVRaw", params=dict(parameters or {})).bytes()).decode()
+        except RuntimeError as error:
+            raise from_engine(error) from None
+
+    def handle(self, settings: Mapping[str, str], database: str) -> Any:
+        """A handle with these settings. `readonly` among them falls last and cannot be taken back."""
+        clauses = [f"{name} = {literal(value)}" for name, value in settings.items() if name != "readonly"]
+        clauses += [f"readonly = {int(settings['readonly'])}"] if "readonly" in settings else []
+        begin = [f"USE {identifier(database)}"] if database else []
+        begin += [f"SET {', '.join(clauses)}"] if clauses else []
+        handle = self._connect(self._address)
+        try:
+            for statement in begin:
+                handle.query(statement)
+        except RuntimeError as error:
+            handle.close()
+            raise from_engine(error) from None
+        return handle
+
+    def read(
+        self, text: str, form: str, parameters: Mapping[str, str], settings: Mapping[str, str], database: str
+    ) -> Answer:
+        """Run one statement; its first part is made before this returns."""
+        return Answer(self.handle(settings, database), text, form, dict(parameters))
+
+    def write(
+        self, statement: str, form: str, data: Iterable[bytes], settings: Mapping[str, str], database: str
+    ) -> dict[str, int]:
+        """Stream data into `INSERT INTO ... (...)`; it is cancelled when `data` raises."""
+        handle = self.handle(settings, database)
+        try:
+            return send(handle, statement, form, data)
+        finally:
+            handle.close()
+
+
+def send(handle: Any, statement: str, form: str, data: Iterable[bytes]) -> dict[str, int]:
+    """Stream data into an INSERT of this handle."""
+    try:
+        with handle.send_insert(statement, form) as stream:
+            for piece in data:
+                stream.append(piece)
+            done = stream.finish()
+    except RuntimeError as error:
+        raise from_engine(error) from None
+    return {"written_rows": done.rows_written, "written_bytes": done.bytes_written}
+
+
+def literal(value: str) -> str:
+    """A string in SQL."""
+    return "'" + value.replace("\\", "\\\\").replace("'", "\\'") + "'"
+
+
+def identifier(name: str) -> str:
+    """A name in SQL."""
+    return "`" + name.replace("\\", "\\\\").replace("`", "\\`") + "`"
+
+
+def escaped(value: str) -> str:
+    """A value as the engine reads a bound String: tab-separated escapes."""
+    return value.replace("\\", "\\\\").replace("\t", "\\t").replace("\n", "\\n").replace("\r", "\\r")
+
+
+def _head(part: bytes, lines: int, quoted: bool) -> bytes:
+    """The first lines. CSV quotes line breaks; the other formats escape them."""
+    end = 0
+    for _ in range(lines):
+        start, end = end, part.find(b"\n", end) + 1
+        while end and quoted and part.count(b'"', start, end) % 2:
+            end = part.find(b"\n", end) + 1
+    return part[: end or len(part)]
+
+
+def _drained(sink: io.BytesIO) -> bytes:
+    data = sink.getvalue()
+    sink.seek(0)
+    sink.truncate()
+    return data

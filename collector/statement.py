@@ -1,0 +1,138 @@
+"""From a request to rows: reads the statement, has it judged, runs it. Blocks; runs in the server's threads."""
+
+from __future__ import annotations
+
+import itertools
+import re
+from collections.abc import Iterator
+from dataclasses import dataclass
+from functools import cached_property, lru_cache
+
+from collector import gate, insert, limits
+from collector.access import rights
+from collector.engine import Answer, Engine, literal
+from collector.errors import Refused
+from collector.gate import DATABASE, Gate, Insert, Statement
+from collector.limits import Bounds
+from collector.request import Request
+from collector.users import User
+
+HEAD = 64 << 10  # of a body is looked at for `INSERT ... FORMAT x`
+DEFAULT_FORMAT = "TabSeparated"
+_OWN_FORMAT = re.compile(r"\sFORMAT\s+(\w+)\s*;?\s*\Z", re.IGNORECASE)
+_SETTINGS = re.compile(r"\A(SELECT [\w, ]+ FROM )system\.settings((?: (?:WHERE|ORDER BY|LIMIT) .*)?)\Z")
+_ROWS = re.compile(r"\s*(?:SELECT|WITH|SHOW|DESC|DESCRIBE|EXISTS|EXPLAIN|CHECK|\()", re.IGNORECASE)
+
+
+@dataclass(slots=True)
+class Outcome:
+    """What a statement gave: an answer to stream, or what was written."""
+
+    form: str
+    answer: Answer | None = None
+    table: str = ""
+    written: dict[str, int] | None = None
+
+
+class Runner:
+    """Runs statements of users within their rights."""
+
+    def __init__(self, engine: Engine, bounds: Bounds) -> None:
+        self.engine, self.bounds, self.gate = engine, bounds, Gate(engine)
+        # What was allowed once is allowed again: the verdict depends on these alone while the schema stands still.
+        self._judged = lru_cache(1024)(self._judge)
+
+    @cached_property
+    def settings(self) -> frozenset[str]:
+        """Names of the engine's settings."""
+        return frozenset(self.engine.value("SELECT name FROM system.settings").split())
+
+    def run(self, asked: Request, user: User, pieces: Iterator[bytes], writes: bool) -> Outcome:
+        """The statement in the URL or at the body's beginning; the rest of the body is its data."""
+        head, rest = _divided(asked.query, pieces, gate.MAX_STATEMENT)
+        if asked.database not in {"", "default", "__default__", DATABASE}:
+            raise Refused("UNKNOWN_DATABASE", f"Database {asked.database[:60]} does not exist here")
+        if wanted := gate.insert(head.decode("latin-1")):
+            if not writes:
+                raise Refused(
+                    "READONLY", "Cannot execute query in readonly mode: GET does not write, use POST"
+                )
+            return self._write(wanted, asked, user, itertools.chain([head[wanted.data :]], rest))
+        return self._read(_text(head), asked, user)
+
+    def _read(self, text: str, asked: Request, user: User) -> Outcome:
+        statement = self._judged(text, tuple(sorted(asked.parameters.items())), user.role)
+        given = limits.permitted({**asked.settings, **statement.settings}, self.bounds, self.settings)
+        form = statement.form or asked.default_format or DEFAULT_FORMAT
+        if not form.isalnum():
+            raise Refused("UNKNOWN_FORMAT", f"Unknown format {form[:40]}")
+        bounded = limits.for_reading(given, self.bounds)
+        text = _SETTINGS.sub(lambda match: f"{match[1]}{self._settings_table}{match[2]}", statement.text)
+        return Outcome(form, self.engine.read(text, form, asked.parameters, bounded, DATABASE))
+
+    @cached_property
+    def _settings_table(self) -> str:
+        """`system.settings` that tells clients what they may set: to the latched engine it is nothing."""
+        names = ", ".join(map(literal, limits.writable(self.settings, self.bounds)))
+        return f"(SELECT * REPLACE (name NOT IN ({names}) AS readonly) FROM system.settings)"
+
+    def _judge(self, text: str, parameters: tuple[tuple[str, str], ...], role: str) -> Statement:
+        return self.gate.read(text, dict(parameters), rights(role, self.gate.tables))
+
+    def _write(self, wanted: Insert, asked: Request, user: User, data: Iterator[bytes]) -> Outcome:
+        gate.check_insert(wanted, rights(user.role, self.gate.tables))
+        given = limits.permitted({**asked.settings, **wanted.settings}, self.bounds, self.settings)
+        sensor = (user.sensor or user.name) if user.role == "sensor" else None
+        settings = limits.for_writing(given, self.bounds)
+        written = insert.run(self.engine, wanted, data, settings, sensor)
+        return Outcome(wanted.form, table=wanted.table, written=written)
+
+
+class OwnerRunner:
+    """Runs whatever the owner of a directory wants, as a ClickHouse server would."""
+
+    def __init__(self, engine: Engine, bounds: Bounds) -> None:
+        self.engine, self.bounds = engine, bounds
+
+    def run(self, asked: Request, user: User, pieces: Iterator[bytes], writes: bool) -> Outcome:
+        """As Runner.run, without the gate."""
+        head, rest = _divided(asked.query, pieces, self.bounds.body_bytes)
+        settings = {"max_memory_usage": str(self.bounds.query_bytes), **asked.settings}
+        if not writes:
+            settings["readonly"] = "2"
+        database = "" if asked.database in {"", "__default__"} else asked.database
+        wanted = gate.insert(head.decode("latin-1"))
+        if wanted and wanted.form.lower() != "values":
+            into = re.sub(r"FORMAT\s+\w+\s*\Z", "", _text(head[: wanted.data]), flags=re.IGNORECASE)
+            rows = itertools.chain([head[wanted.data :]], rest)
+            return Outcome(
+                wanted.form, written=self.engine.write(into, wanted.form, rows, settings, database)
+            )
+        text = _text(head).rstrip().removesuffix(";")
+        form = asked.default_format or DEFAULT_FORMAT
+        if match := _OWN_FORMAT.search(text):
+            text, form = text[: match.start()], match[1]
+        answer = self.engine.read(
+            text, form if _ROWS.match(text) else "Null", asked.parameters, settings, database
+        )
+        return Outcome(form, answer)
+
+
+def _divided(query: str, pieces: Iterator[bytes], longest: int) -> tuple[bytes, Iterator[bytes]]:
+    """The statement (with the beginning of its data, when it is an insert), and what follows of the body."""
+    source = itertools.chain([query.encode() + b"\n"] if query else [], pieces)
+    head = bytearray()
+    for piece in source:
+        head += piece
+        if len(head) >= HEAD and gate.insert(head[:HEAD].decode("latin-1")):
+            break
+        if len(head) > longest:
+            raise Refused("QUERY_IS_TOO_LARGE", f"a statement may have {longest} bytes")
+    return bytes(head), source
+
+
+def _text(statement: bytes) -> str:
+    try:
+        return statement.decode()
+    except UnicodeDecodeError:
+        raise Refused("SYNTAX_ERROR", "a statement is UTF-8") from None
