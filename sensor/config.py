@@ -20,7 +20,7 @@ from collections.abc import Iterator, Mapping
 from pathlib import Path
 from typing import Annotated, Any, Literal
 
-from pydantic import BaseModel, ConfigDict, Field, ValidationError, field_validator
+from pydantic import BaseModel, BeforeValidator, ConfigDict, Field, ValidationError, field_validator
 from pydantic.fields import FieldInfo
 from pydantic_settings import (
     BaseSettings,
@@ -48,6 +48,13 @@ def user_data() -> Path:
 
 class _Section(BaseModel):
     model_config = ConfigDict(extra="forbid", frozen=True)
+
+
+def _separated(value: object) -> object:
+    return [part.strip() for part in value.split(",")] if isinstance(value, str) else value
+
+
+Names = Annotated[tuple[str, ...], NoDecode, BeforeValidator(_separated)]  # in the environment with commas
 
 
 class StoreSettings(_Section):
@@ -80,15 +87,10 @@ class SensorSettings(_Section):
         examples=["~/.local/share/aiscope/names.key"],
         description="the sealing key; made when it is missing",
     )
-    relays: Annotated[tuple[str, ...], NoDecode] = Field(
+    relays: Names = Field(
         default=(),
         description="addresses and networks of proxies and gateways whose onward leg is not counted again",
     )
-
-    @field_validator("relays", mode="before")
-    @classmethod
-    def _separated(cls, value: object) -> object:
-        return [part.strip() for part in value.split(",")] if isinstance(value, str) else value
 
     @field_validator("relays")
     @classmethod
@@ -155,7 +157,7 @@ class SpoolSettings(_Section):
 class ShipSettings(_Section):
     """`aiscope ship`: how rows get to the store."""
 
-    urls: Annotated[tuple[str, ...], NoDecode] = Field(
+    urls: Names = Field(
         default=(),
         description="where to, the first that answers: replicas of one store; left out, `store.url`",
     )
@@ -167,10 +169,68 @@ class ShipSettings(_Section):
     key: Path | None = Field(default=None, description="its key (PEM), when it is in a file of its own")
     plain: bool = Field(default=False, description="allow http:// to another machine")
 
-    @field_validator("urls", mode="before")
-    @classmethod
-    def _separated(cls, value: object) -> object:
-        return [part.strip() for part in value.split(",")] if isinstance(value, str) else value
+
+class ProxySettings(_Section):
+    """`aiscope proxy`; see `docs/inspection.md`."""
+
+    mode: str = Field(default="regular", description="regular, transparent, wireguard, socks5 or reverse:URL")
+    listen: str = Field(default="127.0.0.1:8080", pattern=r":\d+$", description="address and port")
+    address: str = Field(default="", description="where clients reach it, if not as `listen` says")
+    enforce: bool = Field(default=False, description="do what the policy says; else only record it")
+    closed: Names = Field(default=("block", "redact"), description="verdicts that fail closed")
+    home: Path = Field(
+        default_factory=lambda: user_data() / "proxy",
+        examples=["~/.local/share/aiscope/proxy"],
+        description="its authority and keys",
+    )
+    python: Path | None = Field(default=None, description="a Python with mitmproxy; default `.venv-proxy`")
+    auth: str = Field(default="", description="`@FILE` (htpasswd) or `ldaps:...`, as mitmproxy's proxyauth")
+    also: Names = Field(default=(), description="host patterns to decrypt as well: own gateways, MCP servers")
+    exceptions: Names = Field(
+        default=(), description="never decrypted: `service:`, `user:`, `group:`, `subnet:`"
+    )
+    pinned: Literal["pass", "refuse"] = Field(
+        default="pass", description="clients that accept no certificate"
+    )
+    pinned_hours: float = Field(default=24, gt=0, description="how long such a client passes through")
+    constrained: bool = Field(
+        default=False, description="the authority is made for the catalogue's names only"
+    )
+    upstream_ca: Path | None = Field(
+        default=None, description="authorities to trust instead of the public ones"
+    )
+    tenants: Names = Field(
+        default=(), description="`openai=WORKSPACE`: personal accounts are refused by the vendor"
+    )
+    corporate: Names = Field(default=(), description="organisations and keys (`key:HASH`) that are yours")
+    hold: int = Field(
+        default=16 << 20, ge=65_536, description="bytes of a request held to be inspected as a whole"
+    )
+    workers: int = Field(default=2, ge=1, le=64, description="processes that look at large requests")
+    coach_minutes: float = Field(default=30, gt=0, description="how long a justification holds")
+    tokens_per_hour: int = Field(default=0, ge=0, description="of `limit` rules: per user, service and model")
+    upload_per_hour: int = Field(default=0, ge=0, description="the same in bytes of requests")
+    key_days: int = Field(default=180, ge=0, description="after which hashes get a new key; 0: never")
+    excerpt: int = Field(
+        default=0, ge=0, le=4096, description="characters of prompts that are kept, redacted"
+    )
+    seal_to: Path | None = Field(
+        default=None, description="public key to seal originals to; without one none are kept"
+    )
+
+
+class DlpSettings(_Section):
+    """What data is looked for in requests; see `docs/dlp.md`."""
+
+    regions: Names = Field(
+        default=("US",), description="ISO 3166 codes, for telephone numbers without a country"
+    )
+    detectors: Names = Field(default=(), description="folders of your own detector files")
+    disabled: Names = Field(default=(), description="ids of detectors that are not used")
+    names: Names = Field(default=(), description="files of people's names")
+    words: Names = Field(default=(), description="files of words")
+    lists: Names = Field(default=(), description="hashed lists and document fingerprints")
+    key: Path | None = Field(default=None, description="the key that these were made with")
 
 
 class RetentionSettings(_Section):
@@ -207,6 +267,8 @@ class Settings(BaseSettings):
     limits: Limits = Field(default_factory=Limits)
     spool: SpoolSettings = Field(default_factory=SpoolSettings)
     ship: ShipSettings = Field(default_factory=ShipSettings)
+    proxy: ProxySettings = Field(default_factory=ProxySettings)
+    dlp: DlpSettings = Field(default_factory=DlpSettings)
     retention: RetentionSettings = Field(default_factory=RetentionSettings)
     dashboard: DashboardSettings = Field(default_factory=DashboardSettings)
 
@@ -313,7 +375,8 @@ def _shown_default(entry: FieldInfo) -> str:
     """Defaults that depend on the machine are described, so that the page is the same everywhere."""
     if entry.default_factory:
         return str((entry.examples or [""])[0])
-    return "" if entry.default in (None, (), "") else str(entry.default)
+    shown = ", ".join(entry.default) if isinstance(entry.default, tuple) else entry.default
+    return "" if shown in (None, "") else str(shown)
 
 
 def markdown() -> str:

@@ -130,6 +130,20 @@ class Exchange:
 
 
 @dataclass(frozen=True, slots=True)
+class Sealed:
+    """The original of an exchange's prompt, encrypted to a key that the store does not have."""
+
+    id: str  # the exchange's
+    key_id: str
+    ciphertext: str
+
+    @property
+    def time(self) -> int:
+        """The table has none: it is partitioned by when rows came in."""
+        return 0
+
+
+@dataclass(frozen=True, slots=True)
 class Identity:
     """Who a client address was, and who says so."""
 
@@ -194,12 +208,13 @@ class SensorStats:
     clock_skew: float | None = None  # seconds that the store's clock is ahead; who delivers knows
 
 
-Event = Connection | Lookup | Exchange | Identity | Finding | SensorStats
+Event = Connection | Lookup | Exchange | Sealed | Identity | Finding | SensorStats
 
 TABLES: dict[type[Any], str] = {
     Connection: "connections",
     Lookup: "lookups",
     Exchange: "exchanges",
+    Sealed: "sealed",
     Identity: "identities",
     Finding: "findings",
     SensorStats: "sensor_stats",
