@@ -133,6 +133,7 @@ _DIALECTS: tuple[tuple[re.Pattern[str], type[Provider]], ...] = tuple(
         (r"/generate_stream$", HuggingFace),
     )
 )
+_NAMES = {"openai": "openai-compatible"}
 _FIXED = (web.Web, Cursor, Copilot, Azure, Mistral, Mcp)  # whose errors and accounts hold on every path
 
 
@@ -144,7 +145,7 @@ def recognise(request: Request, service: str) -> Provider | None:
     if known is None or not issubclass(known, _FIXED):
         spoken = next((dialect for path, dialect in _DIALECTS if path.search(request.path)), None)
         known = spoken or known or (Unknown if service else None)
-    return _provider(known, service or "openai-compatible") if known else None
+    return _provider(known, service or _NAMES.get(known.dialect, known.dialect)) if known else None
 
 
 _MADE: dict[tuple[type[Provider], str], Provider] = {}  # stateless, so one object a service is enough

@@ -9,6 +9,7 @@ from __future__ import annotations
 import base64
 import binascii
 import hashlib
+import mimetypes
 import re
 from collections.abc import Mapping
 from dataclasses import dataclass, field, replace
@@ -30,7 +31,7 @@ _RUNS = re.compile(rb"[\x20-\x7e\t\r\n\xc2-\xf4\x80-\xbf]{6,}")
 _LABELS = frozenset({
     "role", "type", "model", "object", "id", "call_id", "tool_call_id", "tool_use_id", "toolUseId", "media_type",
     "mime_type", "mimeType", "mimetype", "encoding_format", "detail", "status", "finish_reason", "stop_reason", "format",
-    "jsonrpc", "method", "item_id", "event_id", "response_id", "previous_response_id", "message_id",
+    "jsonrpc", "method", "purpose", "response_format", "language", "item_id", "event_id", "response_id", "previous_response_id", "message_id",
     "parent_message_id", "conversation_id", "parent_id", "voice", "size", "quality", "service_tier",
     "system_fingerprint", "created_at", "responseId", "signature", "encrypted_content", "thoughtSignature",
     "thought_signature", "event", "author", "obfuscation",
@@ -75,9 +76,7 @@ def read(request: Request) -> Body:
         return Body("json", found.tree, flaws=found.flaws)
     if kind.startswith("text/") or "json" in kind or not kind:
         return _plain(data, broken="json" in kind)
-    return Body(
-        "binary", data, [attach(name_of(request), kind, data)], cut=kind.startswith("application/grpc")
-    )
+    return Body("binary", data, [whole(request)], cut=kind.startswith("application/grpc"))
 
 
 def write(request: Request, changes: Mapping[str, str]) -> bytes:
@@ -103,7 +102,13 @@ def write(request: Request, changes: Mapping[str, str]) -> bytes:
 def name_of(request: Request) -> str:
     """The name of an uploaded file, as its headers or path say."""
     said = form.parameter(request.headers.get("content-disposition", ""), "filename")
-    return said or request.headers.get("x-goog-upload-file-name") or request.path.rpartition("/")[2]
+    last = request.path.rpartition("/")[2] if request.method == "PUT" else ""
+    return said or request.headers.get("x-goog-upload-file-name") or last
+
+
+def whole(request: Request) -> Attachment:
+    """The body as one file."""
+    return attach(name_of(request), media_type(request.headers), request.body)
 
 
 def attach(name: str, kind: str, data: bytes, where: str | None = None) -> Attachment:
@@ -176,13 +181,16 @@ def _opened(value: Any, depth: int) -> Any:
 class Found:
     """Texts and attachments of a tree, sorted as the walk meets them."""
 
-    def __init__(self, attachments: list[Attachment]) -> None:
+    def __init__(self, body: Body) -> None:
         self.texts: list[Text] = []
-        self.attachments = attachments
+        self.attachments = body.attachments
+        self._names = body.names
 
     def visit(self, path: tuple[str, ...] | None, text: str, role: str) -> None:
         """For `document.Walk`."""
         key = path[-1] if path else ""
+        if self._names and path and len(path) == 1:
+            key = self._names[int(key)]
         if key in _LABELS and len(text) <= 128 and " " not in text:
             return None
         where = None if path is None else document.pointer(path)
@@ -229,7 +237,7 @@ def _described(tree: Any, one: Attachment) -> Attachment:
     for holder in reversed(above):
         name = name or next((clean for key in _NAMES if (clean := shapes.clean(holder.get(key), 255))), "")
         kind = kind or next((clean for key in _TYPES if (clean := shapes.clean(holder.get(key)))), "")
-    return replace(one, name=name, type=kind)
+    return replace(one, name=name, type=mimetypes.types_map.get(f".{kind}", kind))
 
 
 def runs(data: bytes, limit: int = 2_000) -> list[Text]:

@@ -7,6 +7,7 @@ Sources: huggingface.co/docs/inference-providers; huggingface.co/docs/text-gener
 from __future__ import annotations
 
 import re
+from typing import Any
 
 from sensor.proxy.providers import shapes
 from sensor.proxy.providers.model import Request
@@ -24,6 +25,11 @@ class HuggingFace(Provider):
         *OPERATIONS,
         (r"/models/[^/]+(?:/[^/]+)?", "completion"),
     )
+
+    def operation(self, request: Request, tree: Any, shape: shapes.Shape) -> str:
+        """An endpoint's own address has no path."""
+        found = super().operation(request, tree, shape)
+        return "completion" if found == "other" and isinstance(tree, dict) and "inputs" in tree else found
 
     def model(self, request: Request) -> str:
         found = _MODEL.search(request.path)

@@ -46,23 +46,28 @@ class Mcp(Provider):
                 return "sampling"
         return ""
 
-    def call(self, request: Request, body: bodies.Body, shape: shapes.Shape, operation: str) -> Call:
-        """The tools' names, and parameters that go in headers as well (`Mcp-Param-*`)."""
+    def read(self, body: bodies.Body) -> shapes.Shape:
+        """Arguments are what is sent; answers of the client's are a model's or a person's."""
+        shape = shapes.Shape()
         for place, message in enumerate(_messages(body.tree)):
             at = (str(place),) if isinstance(body.tree, list) else ()
-            for name, role in (("params", "tool_call"), ("result", "tool")):
-                if isinstance(message.get(name), dict):
-                    shape.roles[*at, name] = shape.messages[*at, name] = role
+            for path, role in ((("params",), "tool_call"), (("result",), "tool")):
+                if isinstance(message.get(path[0]), dict):
+                    shape.roles[*at, *path] = shape.messages[*at, *path] = role
+            shape.roles[*at, "params", "_meta"] = "other"
+            if tool := _tool(message):
+                shape.called[tool] = None
+        return shape
+
+    def call(self, request: Request, body: bodies.Body, shape: shapes.Shape, operation: str) -> Call:
+        """With the parameters that go in headers as well (`Mcp-Param-*`)."""
         call = super().call(request, body, shape, operation)
-        called = dict.fromkeys(name for message in _messages(body.tree) if (name := _tool(message)))
         mirrored = [
             Text(None, value, "tool_call")
             for key, value in request.headers.items()
             if key.startswith("mcp-param-")
         ]
-        return replace(
-            call, model="", stream=None, tools_called=tuple(called), texts=(*call.texts, *mirrored)
-        )
+        return replace(call, stream=None, texts=(*call.texts, *mirrored))
 
     def response(self, status: int, headers: Mapping[str, str]) -> Reader:
         """All strings of results are texts."""

@@ -41,7 +41,7 @@ OPERATIONS: tuple[tuple[str, str], ...] = (
     (r"/realtime(?:/[a-z_]+)?", "realtime"),
     (r"/(?:telemetry|events?|track|logs?|analytics|metrics|collect|beacon|envelope|rgstr)(?:/batch)?", ""),
 )
-_PATH_MODEL = re.compile(r"/(?:models|deployments|model|engines|endpoints)/([^?]{1,200})")
+_PATH_MODEL = re.compile(r".*/(?:models|deployments|model|engines|endpoints)/([^?]{1,200})")
 _VERB = re.compile(r":[A-Za-z]+$|/[a-z][a-z/-]*$")  # what is done with it
 
 
@@ -95,9 +95,11 @@ class Provider:
 
     def call(self, request: Request, body: bodies.Body, shape: shapes.Shape, operation: str) -> Call:
         """All that a body holds."""
-        found = bodies.Found(body.attachments)
+        found = bodies.Found(body)
         walk = document.Walk(shape.roles, found.visit)
         walk.over(bodies.view(body))
+        if operation == "upload" and body.kind in ("text", "lines") and not found.attachments:
+            found.attachments.append(bodies.whole(request))
         texts = found.texts if body.kind != "binary" else self.runs(request, operation)
         return Call(
             self.name,
@@ -122,9 +124,9 @@ class Provider:
         return [] if operation in ("upload", "audio") else bodies.runs(request.body)
 
     def model(self, request: Request) -> str:
-        """The model a path names."""
-        found = _PATH_MODEL.search(request.path)
-        return shapes.clean(unquote(_VERB.sub("", found[1]))) if found else ""
+        """The model that a path or a query names."""
+        found = _PATH_MODEL.match(request.path)
+        return shapes.clean(unquote(_VERB.sub("", found[1])) if found else request.query.get("model"))
 
     def stream(self, request: Request) -> bool | None:
         """Whether the path or the query asks for a stream."""
@@ -163,7 +165,7 @@ def sizes(texts: list[Text], shape: shapes.Shape) -> tuple[Message, ...]:
     count = dict.fromkeys(shape.messages, 0)
     for text in texts:
         path = tuple(document.steps(text.where)) if text.where else ()
-        region = next((path[:n] for n in range(1, min(len(path), 12) + 1) if path[:n] in count), None)
+        region = next((path[:n] for n in range(min(len(path), 12) + 1) if path[:n] in count), None)
         if region is not None:
             count[region] += len(text.text)
     return tuple(Message(shape.messages[path], size) for path, size in count.items())

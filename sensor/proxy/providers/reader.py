@@ -144,7 +144,7 @@ class Reader:
 
     def _strings(self, tree: Any) -> None:
         """A document without a known text: all its strings."""
-        found = body.Found(self._attachments)
+        found = body.Found(body.Body("json", tree, self._attachments))
         walk = document.Walk({(): self._everything or "other"}, found.visit)
         walk.over(tree)
         self._cut = self._cut or walk.cut

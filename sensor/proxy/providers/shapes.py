@@ -85,7 +85,9 @@ def read_fields(names: list[str], values: list[Any]) -> Shape:
 def _read(shape: Shape, node: Any, at: Path, depth: int) -> None:
     if not isinstance(node, dict):
         return
-    shape.model = shape.model or clean(node.get("model") or node.get("modelId") or node.get("modelName"))
+    shape.model = shape.model or clean(
+        node.get("model") or node.get("modelId") or node.get("modelName")
+    ).removeprefix("models/")
     if isinstance(node.get("stream"), bool):
         shape.stream = node["stream"]
     for name in _SYSTEM:
