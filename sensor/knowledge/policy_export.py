@@ -128,23 +128,29 @@ def service_case(catalogue: Catalogue, entry: Entry) -> Case:
 
 
 def _patterns(catalogue: Catalogue, concerned: dict[str, str]) -> Iterator[Pattern]:
+    """Names of use. Others of a concerned service neither are concerned nor need an exception."""
     for id, entry in catalogue.services.items():
         for kind, role, text in entry.rules():
-            if kind in ("exact", "suffix", "glob"):
-                yield Pattern(text, kind, id, concerned.get(id, "") if role in USE else "")
+            if kind in ("exact", "suffix", "glob") and (role in USE or id not in concerned):
+                yield Pattern(text, kind, id, concerned.get(id, ""))
 
 
 def _above(pattern: Pattern, patterns: dict[str, Pattern]) -> bool:
-    """Whether the nearest pattern above is concerned. Of a name itself, the suffix is above the exact one."""
-    if pattern.kind == "exact" and pattern.name in patterns:
-        return bool(patterns[pattern.name].verdict)
-    nearest = next((patterns[name] for name in pattern.above if name in patterns), None)
+    """Whether the nearest suffix above is concerned. Of an exact name, that is the same name's suffix."""
+    nearest = next(iter(_suffixes(pattern, patterns)), None)
     return bool(nearest and nearest.verdict)
+
+
+def _suffixes(pattern: Pattern, patterns: dict[str, Pattern]) -> list[Pattern]:
+    """The suffixes a pattern is under, nearest first."""
+    own = [pattern.name] if pattern.kind == "exact" else []
+    found = (patterns[name] for name in (*own, *pattern.above) if name in patterns)
+    return [suffix for suffix in found if suffix.kind == "suffix"]
 
 
 def _entangled(pattern: Pattern, patterns: dict[str, Pattern]) -> str:
     """What is not concerned and cannot be told apart: a name between two that are, a name within a glob."""
-    parents = [patterns[name] for name in pattern.above if name in patterns]
+    parents = _suffixes(pattern, patterns)
     if any(parent.verdict for parent in parents):
         return next(parent.name for parent in parents if not parent.verdict)
     if pattern.kind != "glob":
