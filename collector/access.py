@@ -20,7 +20,7 @@ from collector.request import Login
 from collector.users import User, Users
 from sensor.delivery.event import TABLES
 
-EVENTS = frozenset(TABLES.values()) | {"sealed"}
+EVENTS = frozenset(TABLES.values())
 SUMS = frozenset(
     {"usage", "usage_hourly", "usage_daily", "lookups_hourly", "exchanges_hourly", "services", "sensor_stats"}
 )

@@ -30,7 +30,7 @@ ENGINE = ${MergeTree} ORDER BY number;
 
 # Which setting of `retention` bounds which tables.
 RETENTION = {
-    "events": (*TABLES.values(), "finding_states"),
+    "events": (*(table for table in TABLES.values() if table != "sealed"), "finding_states"),
     "rollups": ("usage_hourly", "usage_daily", "lookups_hourly", "exchanges_hourly"),
     "sealed": ("sealed",),
     "audit": ("audit",),
