@@ -152,7 +152,7 @@ impl Live {
         let (size, up) = (packet.size, side == client);
         let (counted, records) = match self.protocol {
             Protocol::Tls => {
-                let records = &mut self.halves.of_mut(side).records;
+                let records = self.halves.of_mut(side).records.get_or_insert_default();
                 records.follow(&mut self.handshake, !up, seq, packet.payload, size)
             }
             Protocol::Quic => {

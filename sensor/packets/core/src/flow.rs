@@ -104,7 +104,8 @@ pub struct Half {
     pub probe: Option<Box<ClientCrypto>>,
     /// The first one with payload (UDP).
     pub datagram: Vec<u8>,
-    pub records: Records,
+    /// Of a reported TLS connection.
+    pub records: Option<Box<Records>>,
 }
 
 /// `facts::Burst` while it grows: a side instead of a direction.
@@ -145,7 +146,7 @@ pub struct Live {
     pub handshake: Handshake,
     pub bursts: Vec<Growing>,
     /// The burst that grows, when it is beyond the limit.
-    pub beyond: Option<Growing>,
+    pub beyond: Option<Box<Growing>>,
     pub fact: Option<Arc<facts::Flow>>,
 }
 
@@ -173,12 +174,12 @@ impl Live {
         if self.bursts.len() < limit {
             self.bursts.push(burst);
         } else {
-            self.beyond = Some(burst);
+            self.beyond = Some(Box::new(burst));
         }
     }
 
     pub fn growing(&mut self) -> Option<&mut Growing> {
-        self.beyond.as_mut().or(self.bursts.last_mut())
+        self.beyond.as_deref_mut().or(self.bursts.last_mut())
     }
 
     /// The flow as facts name it. Called when nothing about it changes any more.
