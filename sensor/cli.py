@@ -17,6 +17,7 @@ from sensor import __version__
 # name: (module and attribute, what `aiscope --help` says of it)
 COMMANDS = {
     "read": ("sensor.read_cli:read", "Read capture files: who uses which AI services, with what data."),
+    "watch": ("sensor.watch_cli:watch", "Watch network interfaces, for as long as it runs."),
     "dashboard": ("dashboard.cli:dashboard", "The same in a browser, from the store."),
     "sql": ("collector.cli:sql", "Ask the store in SQL."),
     "catalogue": ("sensor.knowledge.catalogue_cli:catalogue", "Look into the catalogue of services."),

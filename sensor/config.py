@@ -106,6 +106,31 @@ class ReadSettings(_Section):
     )
 
 
+class WatchSettings(_Section):
+    """`aiscope watch`."""
+
+    workers: int = Field(default=1, ge=1, le=64, description="capture threads; the native engine's")
+    ring: int = Field(
+        default=64 << 20,
+        ge=4 << 20,
+        le=4 << 30,
+        description="bytes of each capture ring, one a worker and interface",
+    )
+    filter: str = Field(default="", description="what the kernel lets in: an expression of pcap-filter(7)")
+    allow_all: bool = Field(
+        default=False,
+        description="whether `--all` may report every connection of everybody; each use is recorded",
+    )
+    evidence: Path | None = Field(
+        default=None,
+        description="a folder for the first packets of connections to AI services; without it none are kept",
+    )
+    evidence_bytes: int = Field(
+        default=256 << 20, ge=1 << 20, description="its size; the oldest packets go first"
+    )
+    evidence_packets: int = Field(default=20, ge=1, le=1000, description="kept of each connection")
+
+
 class CatalogueSettings(_Section):
     """The catalogue of services."""
 
@@ -260,6 +285,7 @@ class Settings(BaseSettings):
     store: StoreSettings = Field(default_factory=StoreSettings)
     sensor: SensorSettings = Field(default_factory=SensorSettings)
     read: ReadSettings = Field(default_factory=ReadSettings)
+    watch: WatchSettings = Field(default_factory=WatchSettings)
     catalogue: CatalogueSettings = Field(default_factory=CatalogueSettings)
     policy: PolicySettings = Field(default_factory=PolicySettings)
     place: PlaceSettings = Field(default_factory=PlaceSettings)

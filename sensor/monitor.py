@@ -48,6 +48,7 @@ _NOT_JUDGED: dict[str, Any] = dict.fromkeys(("exchanges_low", "exchanges", "exch
 _NOT_JUDGED |= {"verdict": "", "policy": ""}
 _NOT_INSPECTED: dict[str, Any] = {"cost_usd": None, "attachments": (), "data_classes": (), "account": ""}
 _NOT_INSPECTED |= {"account_type": "unknown", "prompt_hash": "", "excerpt": "", "verdict": "", "policy": ""}
+_SUMMED = ("bytes_up", "bytes_down", "packets_up", "packets_down")
 _DROPS = ("fragments_lost", "flows_evicted", "clear_capped", "names_evicted")  # reorder_lost counts bytes
 
 
@@ -129,6 +130,12 @@ class Monitor:
         self._conversations = Conversations(clear_bytes=self._limits.clear_bytes)
         self._lookups = Lookups()
         self._learnt = evidence.Learnt(self._limits)
+
+    def reload(self, catalogue: Catalogue) -> None:
+        """Another catalogue for what comes from here on; connections keep the service they have."""
+        self._catalogue = catalogue
+        self._client_class = lru_cache(_CLIENTS)(catalogue.client_class)
+        self._judge.reload(catalogue)
 
     def observe(self, fact: Fact) -> list[Event]:
         """The events a fact gives rise to."""
@@ -382,15 +389,8 @@ def _sum(waiting: Progress | None, fact: Progress) -> Progress:
     """Counters that waited for a name, and those that came with it."""
     if waiting is None:
         return fact
-    return replace(
-        fact,
-        start=waiting.start,
-        bytes_up=waiting.bytes_up + fact.bytes_up,
-        bytes_down=waiting.bytes_down + fact.bytes_down,
-        packets_up=waiting.packets_up + fact.packets_up,
-        packets_down=waiting.packets_down + fact.packets_down,
-        bursts=(),
-    )
+    sums: dict[str, Any] = {name: getattr(waiting, name) + getattr(fact, name) for name in _SUMMED}
+    return replace(fact, start=waiting.start, bursts=(), **sums)
 
 
 def _service(match: Match | None) -> dict[str, Any]:

@@ -107,7 +107,7 @@ def read(
     catalogue = load_catalogue(newest(settings.catalogue.home), settings.catalogue.overrides)
     policy = load_policy(settings.policy.file) if settings.policy.file else None
     with contextlib.ExitStack() as stack:
-        opened = None if no_store else stack.enter_context(_open(settings, catalogue))
+        opened = None if no_store else stack.enter_context(open_store(settings, catalogue))
         form = form or "table"
         run = Run(settings, catalogue, policy, opened, form, everything, sensor, replace, Summary())
         for file in files:
@@ -133,7 +133,8 @@ def _url(store: str | None) -> str | None:
     return as_url(store)
 
 
-def _open(settings: Settings, catalogue: Catalogue) -> Store:
+def open_store(settings: Settings, catalogue: Catalogue) -> Store:
+    """The store, with the catalogue's services in it."""
     from collector.records import record_services
     from collector.store import open_store
 
@@ -257,7 +258,8 @@ def _events(run: Run, file: Path) -> Iterator[Event]:
     settings = run.settings
     watch = replace(run.catalogue.watch(), all=run.everything)
     engine, _ = select(settings.read.engine)
-    monitor = _monitor(run, engine)
+    sealed = settings.sensor.names == "sealed"
+    monitor = make_monitor(settings, run.catalogue, run.policy, engine, run.everything, sealed)
     broken: Damaged | None = None
     with _progress(file) as progress:
         try:
@@ -286,24 +288,29 @@ def _progress(file: Path) -> Iterator[Callable[[int, int], None] | None]:
         yield lambda position, _: bar.update(task, completed=position)
 
 
-def _monitor(run: Run, engine: str) -> Monitor:
+def make_monitor(
+    settings: Settings,
+    catalogue: Catalogue,
+    policy: Policy | None,
+    engine: str,
+    everything: bool,
+    sealed: bool,
+) -> Monitor:
+    """The monitor that the settings ask for."""
     from sensor.knowledge import inventory, seal
     from sensor.knowledge.identity import Identities
     from sensor.knowledge.place import Place
     from sensor.monitor import Monitor
 
-    settings = run.settings
     databases = [path for path in (settings.place.country_db, settings.place.asn_db) if path]
     return Monitor(
-        run.catalogue,
+        catalogue,
         identities=Identities(inventory.load(settings.inventory.csv) if settings.inventory.csv else None),
         place=Place(databases) if databases else None,
-        sealer=seal.load(settings.sensor.names_key, create=True)
-        if settings.sensor.names == "sealed"
-        else None,
+        sealer=seal.load(settings.sensor.names_key, create=True) if sealed else None,
         relays=settings.sensor.relays,
-        policy=run.policy,
-        all=run.everything,
+        policy=policy,
+        all=everything,
         engine=engine,
         limits=settings.limits,
     )

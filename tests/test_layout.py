@@ -30,6 +30,9 @@ MAY_IMPORT: dict[str, tuple[str, ...]] = {
         "sensor.packets.facts",
         "sensor.config",
     ),
+    "sensor.watch_now": ("sensor.delivery.event", "sensor.knowledge", "sensor.packets.facts"),
+    "sensor.watch_privileges": (),
+    "sensor.watch_sink": ("sensor.config", "sensor.delivery", "sensor.ship_cli", "collector.store"),
     "sensor.config": ("sensor.packets.facts",),
     "collector": (
         "collector",

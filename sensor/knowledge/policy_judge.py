@@ -67,6 +67,10 @@ class Judge:
         self._waiting: list[tuple[int, int, Connection]] = []
         self._order = self._now = 0
         self._found: OrderedDict[tuple[str, str, str, str], None] = OrderedDict()
+        self.reload(catalogue)
+
+    def reload(self, catalogue: Catalogue) -> None:
+        """Countries and scores from another catalogue."""
 
         @cache
         def known(service: str) -> tuple[str, int | None]:

@@ -1,0 +1,227 @@
+"""Frames from interfaces instead of a file: opened, started, asked for facts until it has stopped.
+
+The native engine reads the kernel's ring in threads of its own (`core/src/live.rs`); the portable one reads
+scapy's sockets here. Both restore the VLAN tags that the kernel takes off, take times from the kernel and
+count what it dropped. Linux only.
+"""
+
+from __future__ import annotations
+
+import errno
+import select
+import socket
+import struct
+import time
+from collections.abc import Iterator, Sequence
+from dataclasses import dataclass
+from typing import TYPE_CHECKING, Any, Protocol
+
+from sensor.packets.engine import native
+from sensor.packets.facts import Fact, Frame, Limits, Watch
+from sensor.packets.portable.engine import PortableEngine
+
+if TYPE_CHECKING:
+    from scapy.arch.linux import L2ListenSocket
+
+RING = 64 << 20  # bytes of each ring: a seventh of a second at 4 Gbit/s
+_BATCH = 1_000  # frames between two looks at the clock
+_LONGEST = 262_144  # bytes of a frame; segmentation offload makes up to 64 KiB
+_BEHIND = 200_000_000  # ns that ticks stay behind the clock: frames wait in sockets
+_SOL_PACKET, _IGNORE_OUTGOING, _STATISTICS = 263, 23, 6  # linux/socket.h, linux/if_packet.h
+_RCVBUFFORCE = 33  # asm-generic/socket.h
+_ETHERNET, _LOOPBACK = 1, 772  # linux/if_arp.h
+_RAW_IP = 101
+_NS = 1_000_000_000
+
+
+@dataclass(frozen=True, slots=True)
+class Options:
+    """How to capture. `filter` is an expression in pcap-filter(7)'s language; "" lets everything in."""
+
+    workers: int = 1
+    ring: int = RING
+    promiscuous: bool = True
+    filter: str = ""
+
+
+class Live(Protocol):
+    """Interfaces being watched. Sockets are open from the beginning; nothing is captured before `start`."""
+
+    def start(self) -> None: ...
+
+    def facts(self, timeout: float) -> list[Fact] | None:
+        """Facts, once there are some or `timeout` seconds are over; None when all was said after `stop`."""
+
+    def look(self, watch: Watch) -> None:
+        """Watch something else from now on."""
+
+    def stop(self) -> None:
+        """Let nothing more in; what was let in is still reported, and flows are closed."""
+
+    def counts(self) -> list[tuple[int, int]]:
+        """Packets per interface since the start: let in, and of those dropped by the kernel."""
+
+    def troubles(self) -> list[str]:
+        """What went wrong with the sockets since the last call."""
+
+
+def open_live(engine: str, interfaces: Sequence[str], watch: Watch, limits: Limits, options: Options) -> Live:
+    """Open `interfaces` for the engine that `select` named.
+
+    Raises OSError (PermissionError without CAP_NET_RAW) and ValueError for a filter that cannot be compiled.
+    """
+    expression = _both(options.filter)
+    if engine != "native":
+        if options.workers > 1:
+            raise ValueError("the portable engine has one worker: install the native engine for more")
+        return PortableLive(interfaces, watch, limits, options.promiscuous, expression)
+    opened: Live = native().Live(
+        interfaces,
+        watch,
+        limits,
+        workers=options.workers,
+        ring=options.ring,
+        promiscuous=options.promiscuous,
+        filter=_compiled(expression),
+    )
+    return opened
+
+
+def _both(expression: str) -> str:
+    """The kernel mostly takes a VLAN tag off before it filters; where it does not, offsets differ."""
+    return f"({expression}) or (vlan and ({expression}))" if expression else ""
+
+
+def _compiled(expression: str) -> list[tuple[int, int, int, int]]:
+    """A program of classic BPF, by libpcap."""
+    if not expression:
+        return []
+    from scapy.arch.common import compile_filter
+    from scapy.error import Scapy_Exception
+
+    try:
+        program = compile_filter(expression, linktype=_ETHERNET)
+    except (ImportError, Scapy_Exception) as error:
+        raise ValueError(f"filter: {error}") from None
+    found = (program.bf_insns[at] for at in range(program.bf_len))
+    return [(one.code, one.jt, one.jf, one.k) for one in found]
+
+
+class PortableLive:
+    """scapy's sockets and the portable engine, in the caller's thread."""
+
+    def __init__(
+        self, interfaces: Sequence[str], watch: Watch, limits: Limits, promiscuous: bool, expression: str
+    ) -> None:
+        self._engine = PortableEngine(watch, limits)
+        self._names = tuple(interfaces)
+        self._sockets = [_socket(name, promiscuous, expression) for name in interfaces]
+        self._links = [_link(opened) for opened in self._sockets]
+        self._counts = [(0, 0)] * len(interfaces)
+        self._troubles: list[str] = []
+        self._until: int | None = None  # frames after this time came after `stop`
+        self._ended = False
+
+    def start(self) -> None:
+        """Sockets receive since they are open; what came so far is not part of it."""
+        for opened in self._sockets:
+            opened.ins.setblocking(False)
+            while _receive(opened):
+                pass
+            _statistics(opened)
+
+    def look(self, watch: Watch) -> None:
+        self._engine.look(watch)
+
+    def stop(self) -> None:
+        if self._until is None:
+            self._until = time.time_ns()
+
+    def troubles(self) -> list[str]:
+        found, self._troubles = self._troubles, []
+        return found
+
+    def counts(self) -> list[tuple[int, int]]:
+        if not self._ended:
+            self._count()
+        return list(self._counts)
+
+    def _count(self) -> None:
+        now = [_statistics(opened) for opened in self._sockets]
+        self._counts = [(a + c, b + d) for (a, b), (c, d) in zip(self._counts, now, strict=True)]
+
+    def facts(self, timeout: float) -> list[Fact] | None:
+        if self._ended:
+            return None
+        if self._until is not None:
+            return self._finish()
+        ready, _, _ = select.select([opened.ins for opened in self._sockets], [], [], timeout)
+        frames = list(self._frames()) if ready else []
+        if frames:
+            return self._engine.feed(frames)
+        return self._engine.tick(time.time_ns() - _BEHIND)
+
+    def _finish(self) -> list[Fact]:
+        found: list[Fact] = []
+        while frames := [frame for frame in self._frames() if frame.time <= (self._until or 0)]:
+            found += self._engine.feed(frames)
+        self._count()
+        for opened in self._sockets:
+            opened.close()
+        self._ended = True
+        return found + self._engine.finish()
+
+    def _frames(self) -> Iterator[Frame]:
+        for name, opened, link in zip(self._names, self._sockets, self._links, strict=True):
+            try:
+                for _ in range(_BATCH):
+                    received = _receive(opened)
+                    if received is None:
+                        break
+                    data, when = received
+                    yield Frame(when, link, data, len(data))
+            except OSError as error:
+                if error.errno != errno.ENETDOWN:
+                    raise
+                self._troubles.append(f"{name}: {error.strerror}")
+
+
+def _socket(interface: str, promiscuous: bool, expression: str) -> L2ListenSocket:
+    import scapy.layers.l2  # noqa: F401  # link types by ARPHRD number
+    from scapy.arch.linux import L2ListenSocket
+    from scapy.error import Scapy_Exception
+
+    try:
+        socket.if_nametoindex(interface)
+        opened = L2ListenSocket(iface=interface, promisc=promiscuous, filter=expression or None)
+    except OSError as error:
+        raise OSError(error.errno, error.strerror, interface) from None
+    except Scapy_Exception as error:
+        raise ValueError(f"{interface}: {error}") from None
+    try:
+        opened.ins.setsockopt(socket.SOL_SOCKET, _RCVBUFFORCE, RING)
+    except PermissionError:  # without CAP_NET_ADMIN up to net.core.rmem_max
+        opened.ins.setsockopt(socket.SOL_SOCKET, socket.SO_RCVBUF, RING)
+    if opened.ins.getsockname()[3] == _LOOPBACK:
+        opened.ins.setsockopt(_SOL_PACKET, _IGNORE_OUTGOING, 1)  # it comes in as well
+    return opened
+
+
+def _link(opened: L2ListenSocket) -> int:
+    """LINKTYPE of what the socket gives; what has no Ethernet header begins with its network header."""
+    return 1 if opened.ins.getsockname()[3] in (_ETHERNET, _LOOPBACK) else _RAW_IP
+
+
+def _receive(opened: L2ListenSocket) -> tuple[bytes, int] | None:
+    try:
+        _, data, when = opened.recv_raw(_LONGEST)
+    except BlockingIOError:
+        return None
+    return (data or b"", int((when or 0) * _NS))
+
+
+def _statistics(opened: L2ListenSocket) -> tuple[int, int]:
+    """Since the last call (struct tpacket_stats)."""
+    raw: Any = opened.ins.getsockopt(_SOL_PACKET, _STATISTICS, 8)
+    received, dropped = struct.unpack("II", raw)
+    return received, dropped

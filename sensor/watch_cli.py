@@ -1,0 +1,307 @@
+"""`aiscope watch`: interfaces to rows, for as long as it runs.
+
+interfaces -> engine -> monitor -> here -> spool or store. Once the sockets are open privileges are given away:
+no packet is looked at with them.
+"""
+
+from __future__ import annotations
+
+import contextlib
+import os
+import pwd
+import signal
+import sys
+import time
+from collections.abc import Iterator
+from dataclasses import dataclass, field, replace
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+import click
+
+from sensor.cli import printable
+
+if TYPE_CHECKING:
+    from sensor.config import Settings
+    from sensor.delivery.event import Event
+    from sensor.knowledge.catalogue import Catalogue
+    from sensor.monitor import Monitor
+    from sensor.packets.facts import Fact
+    from sensor.packets.live import Live
+    from sensor.watch_now import Directions, Now
+    from sensor.watch_sink import Sink
+
+_TURN = 0.2  # seconds between two looks at signals
+_SAID_AGAIN = 60.0  # seconds between two lines about drops
+_NAMES = 6  # services on the status line
+
+
+@click.command(epilog="Exit codes: 0 stopped by SIGINT or SIGTERM, with nothing lost; 1 it could not go on.")
+@click.argument("interfaces", nargs=-1, required=True, metavar="IFACE...")
+@click.option("--workers", type=click.IntRange(1, 64), help="Threads that capture; the native engine's.")
+@click.option("--engine", type=click.Choice(["auto", "native", "portable"]), help="Which packet engine.")
+@click.option("--filter", "expression", metavar="EXPRESSION", help="What the kernel lets in: pcap-filter(7).")
+@click.option("--store", metavar="URL|DIR", help="Where rows go; default from the settings.")
+@click.option(
+    "--spool", metavar="FILE", type=click.Path(path_type=Path), help="Keep rows there for the store."
+)
+@click.option("--json", "as_json", is_flag=True, help="Rows on standard output, and nowhere else.")
+@click.option(
+    "--all", "everything", is_flag=True, help="Every connection, where `watch.allow_all` permits it."
+)
+@click.option("--no-promiscuous", is_flag=True, help="Only what is addressed to this machine.")
+@click.option(
+    "--user", metavar="NAME", help="Whom to become; as root, default who called sudo, or `aiscope`."
+)
+@click.option("--policy", metavar="FILE", help="A policy: rows get its verdicts, and findings are made.")
+def watch(
+    interfaces: tuple[str, ...],
+    store: str | None,
+    spool: Path | None,
+    as_json: bool,
+    everything: bool,
+    no_promiscuous: bool,
+    user: str | None,
+    **flags: Any,
+) -> None:
+    """Watch network interfaces: who uses which AI services, with what data, until SIGINT or SIGTERM.
+
+    Rows go to a spool and from there to the store, or straight into a store of this machine. SIGHUP reads the
+    catalogue again.
+    """
+    from sensor.config import load
+    from sensor.watch_privileges import drop, user_to_be
+
+    settings = load(flags={_FLAGS[name]: value for name, value in flags.items()} | {"spool.path": spool})
+    if everything and not settings.watch.allow_all:
+        raise click.ClickException(
+            "--all on live traffic reports every connection of everybody: allow it first "
+            "with `allow_all = true` in [watch] of the settings"
+        )
+    become = user_to_be(user)
+    live, engine, catalogue = _opened(settings, interfaces, everything, not no_promiscuous)
+    drop(become)
+    if become:  # whose home has the data
+        settings = load(flags={_FLAGS[name]: value for name, value in flags.items()} | {"spool.path": spool})
+    if store is not None:
+        settings = _stored_in(settings, store)
+    watching = Watching(live, settings, catalogue, engine, interfaces, everything)
+    _say(f"watching {', '.join(interfaces)}: {engine} engine, {_whom(become)}")
+    watching.run(_sink(settings, catalogue, spool is not None, as_json))
+
+
+_FLAGS = {
+    "workers": "watch.workers",
+    "expression": "watch.filter",
+    "engine": "read.engine",
+    "policy": "policy.file",
+}
+
+
+def _opened(
+    settings: Settings, interfaces: tuple[str, ...], everything: bool, promiscuous: bool
+) -> tuple[Live, str, Catalogue]:
+    """Sockets on all interfaces, the engine's name, and the catalogue they were told to watch."""
+    from sensor.packets.engine import select
+    from sensor.packets.live import Options, open_live
+
+    engine, why = select(settings.read.engine)
+    if engine == "portable" and why != "asked for":
+        _say(f"{why}: the portable engine takes some 20,000 packets a second")
+    catalogue = _catalogue(settings)
+    options = Options(settings.watch.workers, settings.watch.ring, promiscuous, settings.watch.filter)
+    told = replace(catalogue.watch(), all=everything)
+    try:
+        return open_live(engine, interfaces, told, settings.limits, options), engine, catalogue
+    except PermissionError as error:
+        raise click.ClickException(
+            f"{error.filename}: capturing needs root or the capability CAP_NET_RAW"
+        ) from None
+
+
+def _catalogue(settings: Settings) -> Catalogue:
+    from sensor.knowledge.catalogue import load
+    from sensor.knowledge.catalogue_bundle import newest
+
+    return load(newest(settings.catalogue.home), settings.catalogue.overrides)
+
+
+def _stored_in(settings: Settings, store: str) -> Settings:
+    from collector.store import as_url
+
+    return settings.model_copy(update={"store": settings.store.model_copy(update={"url": as_url(store)})})
+
+
+def _sink(settings: Settings, catalogue: Catalogue, spooled: bool, as_json: bool) -> Sink:
+    from sensor.watch_sink import JsonSink, SpoolSink, StoreSink
+
+    if as_json:
+        return JsonSink(sys.stdout, settings.sensor.name)
+    if spooled or settings.ship.urls or settings.store.url.startswith("http"):
+        from sensor.ship_cli import open_spool
+
+        return SpoolSink(open_spool(settings), settings)
+    from sensor.read_cli import open_store
+
+    return StoreSink(open_store(settings, catalogue), settings.sensor.name)
+
+
+def _whom(user: pwd.struct_passwd | None) -> str:
+    if user:
+        return f"as {user.pw_name}, without capabilities"
+    name = "root, for there is no user `aiscope`," if os.geteuid() == 0 else "this user,"
+    return f"as {name} without capabilities"
+
+
+@dataclass(slots=True)
+class Watching:
+    """One run: facts to events, events to the sink, and what there is to say meanwhile."""
+
+    live: Live
+    settings: Settings
+    catalogue: Catalogue
+    engine: str
+    interfaces: tuple[str, ...]
+    everything: bool
+    now: Now = field(init=False)
+    directions: Directions = field(init=False)
+    monitor: Monitor = field(init=False)
+    shown: float = 0.0
+    packets: int = 0  # at the last status line
+    dropped: int = 0  # already in a row of sensor_stats
+    duplicates: int = 0
+    complained: dict[str, float] = field(default_factory=dict)
+    _signals: set[int] = field(default_factory=set)
+
+    def run(self, sink: Sink) -> None:
+        from sensor.read_cli import make_monitor
+        from sensor.watch_now import Directions, Now
+
+        self.now, self.directions = Now(self.catalogue), Directions()
+        sealed = self.settings.sensor.names == "sealed" and not sink.seals
+        self.monitor = make_monitor(
+            self.settings, self.catalogue, _policy(self.settings), self.engine, self.everything, sealed
+        )
+        for number in (signal.SIGINT, signal.SIGTERM, signal.SIGHUP):
+            signal.signal(number, lambda number, _: self._signals.add(number))
+        try:
+            self.live.start()
+            sink.put(self._all_recorded())
+            while (facts := self.live.facts(_TURN)) is not None:
+                sink.put(self._events(facts))
+                self._look_around(sink)
+            sink.put(self._with_drops(self.monitor.finish()))
+        finally:
+            sink.close()
+        self._farewell()
+
+    def _events(self, facts: list[Fact]) -> Iterator[Event]:
+        for fact in facts:
+            self.now.add(fact)
+            self.directions.add(fact)
+            yield from self._with_drops(self.monitor.observe(fact))
+
+    def _with_drops(self, events: list[Event]) -> Iterator[Event]:
+        """The kernel's drops go into the next statistics, whichever worker's they are."""
+        from sensor.delivery.event import SensorStats
+
+        for event in events:
+            if isinstance(event, SensorStats):
+                _, total = self._counted()
+                event, self.dropped = replace(event, dropped_kernel=total - self.dropped), total
+                self.duplicates += event.duplicates
+            yield event
+
+    def _counted(self) -> tuple[int, int]:
+        counts = self.live.counts()
+        return sum(received for received, _ in counts), sum(dropped for _, dropped in counts)
+
+    def _look_around(self, sink: Sink) -> None:
+        """Signals, troubles, and once a second the status line."""
+        while self._signals:
+            if self._signals.pop() == signal.SIGHUP:
+                self._reload()
+            else:
+                self.live.stop()
+        for trouble in self.live.troubles():
+            self._complain(trouble, trouble)
+        if self.directions.one_way:
+            sink.put(self._one_way())
+        if time.monotonic() - self.shown >= 1:
+            self._status()
+
+    def _reload(self) -> None:
+        try:
+            catalogue = _catalogue(self.settings)
+        except (OSError, ValueError) as error:
+            _say(f"the catalogue stays as it is: {error}")
+            return
+        self.live.look(replace(catalogue.watch(), all=self.everything))
+        self.monitor.reload(catalogue)
+        self.catalogue = self.now.catalogue = catalogue
+        _say(f"catalogue {catalogue.id}, {len(catalogue.services)} services")
+
+    def _all_recorded(self) -> Iterator[Event]:
+        from sensor.watch_now import finding
+
+        if self.everything:
+            title = f"aiscope watch --all on {', '.join(self.interfaces)}: every connection is reported"
+            yield finding(self.settings.sensor.name, "watch-all", "info", title, time.time_ns(), ("audit",))
+
+    def _one_way(self) -> Iterator[Event]:
+        from sensor.watch_now import finding
+
+        seen = self.directions
+        share = f"{seen.one:,} of {seen.one + seen.both:,} connections"
+        text = f"only one direction of {share} comes by: the mirror is one-way"
+        if self._complain("one-way", f"{text}; their other direction is not guessed"):
+            yield finding(
+                self.settings.sensor.name, "one-way-mirror", "high", text, time.time_ns(), ("blind-spot",)
+            )
+
+    def _complain(self, about: str, text: str) -> bool:
+        """Say it, but not every second."""
+        now = time.monotonic()
+        if now - self.complained.get(about, -_SAID_AGAIN) < _SAID_AGAIN:
+            return False
+        self.complained[about] = now
+        _say(text)
+        return True
+
+    def _status(self) -> None:
+        received, dropped = self._counted()
+        seconds, self.shown = time.monotonic() - self.shown, time.monotonic()
+        rate, self.packets = (received - self.packets) / seconds, received
+        if dropped > self.dropped:
+            self._complain("drops", f"{dropped:,} of {received:,} packets dropped by the kernel so far")
+        if not sys.stderr.isatty():
+            return
+        services = self.now.services()
+        names = ", ".join(services[:_NAMES]) + (" ..." if len(services) > _NAMES else "")
+        line = f"{rate:9,.0f} packets/s  {dropped:,} dropped  {self.now.clients():,} AI clients  {names}"
+        width = os.get_terminal_size(sys.stderr.fileno()).columns - 1
+        click.echo(f"\r\x1b[K{printable(line)[:width]}", nl=False, err=True)
+
+    def _farewell(self) -> None:
+        received, dropped = self._counted()
+        seen = self.directions
+        parts = [
+            f"{received:,} packets",
+            f"{dropped:,} dropped by the kernel",
+            f"{self.duplicates:,} duplicates",
+        ]
+        if seen.one:
+            parts.append(f"{seen.one:,} of {seen.one + seen.both:,} connections in one direction only")
+        _say(", ".join(parts))
+
+
+def _policy(settings: Settings) -> Any:
+    from sensor.knowledge.policy import load
+
+    return load(settings.policy.file) if settings.policy.file else None
+
+
+def _say(message: str) -> None:
+    with contextlib.suppress(BlockingIOError):
+        start = "\r\x1b[K" if sys.stderr.isatty() else ""
+        click.echo(f"{start}aiscope: {printable(message)}", err=True)
