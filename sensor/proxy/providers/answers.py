@@ -13,6 +13,7 @@ from typing import Any
 from sensor.proxy.providers.shapes import clean
 
 ITEMS = 1_000
+_INDEXES = ("index", "item_id", "output_index", "content_index", "contentBlockIndex")
 Channel = tuple[Hashable, ...]
 
 
@@ -107,7 +108,7 @@ def _typed(event: dict[str, Any]) -> Iterator[Spot]:
     """Events that say their type: Responses and realtime, Anthropic, Cohere, Assistants."""
     kind = event.get("type") or event.get("object") or event.get("event_type") or ""
     kind = kind if isinstance(kind, str) else ""
-    labels = tuple(_label(event.get(name)) for name in ("index", "item_id", "output_index", "content_index"))
+    labels = tuple(_label(event.get(name)) for name in _INDEXES)
     delta = event.get("delta")
     if isinstance(delta, str) and kind.endswith(".delta"):
         arguments = "arguments" in kind or "input" in kind
@@ -155,13 +156,13 @@ def _blocks(event: dict[str, Any]) -> Iterator[Spot]:
 
 def _plain(event: dict[str, Any]) -> Iterator[Spot]:
     """One text at the top: Ollama, Cohere v1, text-generation-inference, Bedrock's older models, chat applications."""
-    if event.get("event_type") != "stream-end" and event.get("type") != "response.output_text.done":
-        yield from _spot(
-            event, (), "text", "response", "generation", "outputText", "completion", "generated_text"
-        )
+    if event.get("event_type") != "stream-end" and not str(event.get("type")).endswith(".done"):
+        yield from _spot(event, (), "text", "response", "generation", "outputText", "completion")
     if "choices" not in event and event.get("type") != "message_start":
         yield from _message(_dict(event.get("message")), ("message",))
     token = _dict(event.get("token"))
+    if not token:  # else it is the whole of what the tokens said
+        yield from _spot(event, (), "generated_text")
     if not token.get("special"):
         yield from _spot(token, ("token",), "text")
     yield from _spot(_dict(_dict(event.get("result")).get("response")), ("token",), "token")  # Grok
@@ -177,12 +178,15 @@ def _patches(event: dict[str, Any]) -> Iterator[Spot]:
             yield from _spot(patch, ("patch",), "v")
 
 
-def tools(event: Any) -> Iterator[str]:
-    """Names of the tools an event calls."""
+def tools(event: Any) -> Iterator[tuple[str, dict[str, Any]]]:
+    """The tools an event calls: name, and arguments where they are whole ({} where they come as text)."""
     for item in event[:ITEMS] if isinstance(event, list) else (event,):
         for call in _calls(_dict(item)):
             if name := clean(call.get("name")):
-                yield name
+                yield (
+                    name,
+                    next((_dict(call[key]) for key in ("args", "arguments", "input") if key in call), {}),
+                )
 
 
 def _calls(event: dict[str, Any]) -> Iterator[dict[str, Any]]:

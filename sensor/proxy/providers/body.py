@@ -31,7 +31,7 @@ _RUNS = re.compile(rb"[\x20-\x7e\t\r\n\xc2-\xf4\x80-\xbf]{6,}")
 _LABELS = frozenset({
     "role", "type", "model", "object", "id", "call_id", "tool_call_id", "tool_use_id", "toolUseId", "media_type",
     "mime_type", "mimeType", "mimetype", "encoding_format", "detail", "status", "finish_reason", "stop_reason", "format",
-    "jsonrpc", "method", "purpose", "response_format", "language", "item_id", "event_id", "response_id", "previous_response_id", "message_id",
+    "jsonrpc", "method", "purpose", "response_format", "language", "item_id", "finishReason", "stopReason", "modelVersion", "resultType", "cacheScope", "thread_id", "event_id", "response_id", "previous_response_id", "message_id",
     "parent_message_id", "conversation_id", "parent_id", "voice", "size", "quality", "service_tier",
     "system_fingerprint", "created_at", "responseId", "signature", "encrypted_content", "thoughtSignature",
     "thought_signature", "event", "author", "obfuscation",
@@ -199,6 +199,8 @@ class Found:
         if found := _DATA_URL.match(text):
             return self._encoded(found[1], text[found.end() :], where, "base64" in found[2])
         holder = key if not key.isdecimal() or path is None or len(path) < 2 else path[-2]
+        if holder == "embedding" and _BASE64.match(text):
+            return None  # numbers
         if holder in _BINARY and _BASE64.match(text):
             return self._encoded("", text, where, True)
         self.texts.append(Text(where, text, role))

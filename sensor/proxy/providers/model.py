@@ -133,6 +133,8 @@ class Result:
     tokens_in: int | None = None  # all of them, cached ones too
     tokens_out: int | None = None
     tokens_cached: int | None = None  # those of `tokens_in` that came from a cache
+    tokens_written: int | None = None  # those of `tokens_in` that went to one
+    listed: bool = True  # False: some tokens have a price of their own (audio, a long cache, a service tier)
     finish: str = ""  # stop, length, tool_calls, end_turn, ...: the vendor's word
     error: str = ""  # the vendor's kind of error, never its message
     organisation: str = ""

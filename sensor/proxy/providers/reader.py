@@ -72,6 +72,8 @@ class Reader:
             report.tokens_in,
             report.tokens_out,
             report.tokens_cached,
+            report.tokens_written,
+            report.listed,
             report.finish,
             report.error or (clean(self._headers.get("x-amzn-errortype")) if self._status >= 400 else ""),
             clean(self._headers.get("openai-organization") or self._headers.get("anthropic-organization-id")),
@@ -120,17 +122,20 @@ class Reader:
 
     def _event(self, tree: Any, name: str) -> None:
         self._report.read(tree)
-        for tool in answers.tools(tree):
+        seen = False
+        for tool, arguments in answers.tools(tree):
+            seen = True
             if len(self._tools) < TOOLS:
                 self._tools[tool] = None
-        seen = False
+            if arguments:
+                self._strings(arguments, "tool_call")
         for spot in answers.spots(tree) if not self._everything else ():
             seen = True
             self._keep(spot.channel, spot.text, spot.role)
         if isinstance(tree, dict):
             self.over = self.over or tree.get("type") in _OVER or tree.get("event") in _OVER or _turned(tree)
         if self._everything or (not seen and not self.stream and self._status < 400):
-            self._strings(tree)
+            self._strings(tree, self._everything or "other")
 
     def _keep(self, channel: answers.Channel, text: str, role: str) -> None:
         self.began = True
@@ -142,10 +147,10 @@ class Reader:
         self._room -= min(self._room, len(text))
         self._roles[channel] = role
 
-    def _strings(self, tree: Any) -> None:
-        """A document without a known text: all its strings."""
+    def _strings(self, tree: Any, role: str) -> None:
+        """All strings of a tool's arguments, or of a document without a known text."""
         found = body.Found(body.Body("json", tree, self._attachments))
-        walk = document.Walk({(): self._everything or "other"}, found.visit)
+        walk = document.Walk({(): role}, found.visit)
         walk.over(tree)
         self._cut = self._cut or walk.cut
         for text in found.texts:

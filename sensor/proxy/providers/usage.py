@@ -17,6 +17,8 @@ _BESIDE = ("cache_read_input_tokens", "cache_creation_input_tokens", "cacheReadI
            "cacheReadInputTokenCount", "cacheWriteInputTokenCount")  # fmt: skip
 _CACHED = ("cache_read_input_tokens", "cacheReadInputTokens", "cacheReadInputTokenCount", "cachedContentTokenCount",
            "cached_tokens", "prompt_cache_hit_tokens")  # fmt: skip
+_WRITTEN = ("cache_creation_input_tokens", "cacheWriteInputTokens", "cacheWriteInputTokenCount")
+_UNLISTED = ("audio_tokens", "ephemeral_1h_input_tokens")
 _ENDS = ("finish_reason", "stop_reason", "finishReason", "stopReason", "done_reason", "completionReason")
 MOST = 1 << 48
 
@@ -29,6 +31,8 @@ class Report:
     tokens_in: int | None = None
     tokens_out: int | None = None
     tokens_cached: int | None = None
+    tokens_written: int | None = None
+    listed: bool = True
     finish: str = ""
     error: str = ""
 
@@ -38,6 +42,7 @@ class Report:
             if isinstance(item, dict):
                 for place in _places(item):
                     self._tokens(place)
+                    self._price(place)
                     self._end(place)
                     self.model = self.model or clean(place.get("model") or place.get("modelVersion"))
                 self._error(item)
@@ -55,10 +60,30 @@ class Report:
             cached if cached is not None else _first(details if isinstance(details, dict) else {}, _CACHED)
         )
         self.tokens_cached = cached if cached is not None else self.tokens_cached
+        written = _first(usage, _WRITTEN)
+        self.tokens_written = written if written is not None else self.tokens_written
+
+    def _price(self, usage: dict[str, Any]) -> None:
+        """Tokens that the price list does not mean."""
+        tier = usage.get("service_tier")
+        self.listed &= tier in (None, "default", "standard", "auto")
+        for name in (
+            "prompt_tokens_details",
+            "completion_tokens_details",
+            "input_token_details",
+            "cache_creation",
+        ):
+            details = usage.get(name)
+            if isinstance(details, dict):
+                self.listed &= not any(_number(details.get(key)) for key in _UNLISTED)
+        for part in usage.get("promptTokensDetails") or ():
+            self.listed &= not (isinstance(part, dict) and part.get("modality") not in ("TEXT", "IMAGE"))
 
     def _end(self, place: dict[str, Any]) -> None:
         for name in _ENDS:
             self.finish = clean(place.get(name)) or self.finish
+        if place.get("object") == "response":
+            self.finish = clean(place.get("status")) or self.finish
 
     def _error(self, event: dict[str, Any]) -> None:
         inner = event.get("response")
