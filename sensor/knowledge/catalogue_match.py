@@ -9,7 +9,7 @@ from __future__ import annotations
 import ipaddress
 import re
 from collections.abc import Iterable, Mapping, Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass
 
 from sensor.knowledge.catalogue_model import Server, ascii_name
 
@@ -40,21 +40,13 @@ class Match:
     rule: str  # as the catalogue writes it: `chatgpt.com`, `160.79.104.0/23`, `github.com /copilot_internal/`
 
 
-@dataclass(slots=True)
-class _Node:
-    """What the catalogue says of one name."""
-
-    exact: Match | None = None
-    suffix: Match | None = None
-    globs: dict[int, _Globs] = field(default_factory=dict)  # by dots; this name is their literal tail
-
-
 class _Globs:
     """Globs with the same tail and number of labels as one expression; the first that matches is the best."""
 
     def __init__(self, rules: Sequence[tuple[str, Match]]) -> None:
         best_first = sorted(rules, key=lambda rule: (-literal(rule[0]), rule[0]))
-        self._regex = re.compile("|".join(f"({glob_regex(pattern)})" for pattern, _ in best_first))
+        # The group is behind its alternative, so that a wrong first character is seen at once.
+        self._regex = re.compile("|".join(f"{glob_regex(pattern)}()" for pattern, _ in best_first))
         self._rules = best_first
 
     def match(self, name: str) -> tuple[str, Match] | None:
@@ -66,23 +58,27 @@ class Names:
     """Host patterns. Later ones replace equal ones."""
 
     def __init__(self, rules: Iterable[tuple[str, Match]]) -> None:
-        self._nodes: dict[str, _Node] = {}
-        globs: dict[tuple[str, int], dict[str, Match]] = {}
+        self._suffixes: dict[str, Match] = {}
+        exact: dict[str, Match] = {}
+        globs: dict[tuple[int, str], dict[str, Match]] = {}
         for pattern, match in rules:
             if pattern.startswith("="):
-                self._node(pattern[1:]).exact = match
+                exact[pattern[1:]] = match
             elif "*" in pattern:
                 tail = pattern[pattern.rindex("*") :].partition(".")[2]
-                globs.setdefault((tail, pattern.count(".")), {})[pattern] = match
+                globs.setdefault((pattern.count("."), tail), {})[pattern] = match
             else:
-                self._node(pattern).suffix = match
-        for (tail, dots), found in globs.items():
-            self._node(tail).globs[dots] = _Globs(list(found.items()))
-        # Nearly every name on a network ends here: no pattern has these last two labels.
-        self._tails = {".".join(name.rsplit(".", 2)[-2:]) for name in self._nodes}
-
-    def _node(self, name: str) -> _Node:
-        return self._nodes.setdefault(name, _Node())
+                self._suffixes[pattern] = match
+        self._whole = self._suffixes | exact
+        self._globs: dict[int, dict[str, _Globs]] = {}  # by the name's dots, then by their literal tail
+        for (dots, tail), found in globs.items():
+            self._globs.setdefault(dots, {})[tail] = _Globs(list(found.items()))
+        # By the last two labels: how many dots the names below have at most that a pattern has or ends in.
+        # Nearly every name on a network is not in it.
+        self._depths: dict[str, int] = {}
+        for name in (*self._whole, *(tail for _, tail in globs)):
+            end = ".".join(name.rsplit(".", 2)[-2:])
+            self._depths[end] = max(self._depths.get(end, 0), name.count("."))
 
     def match(self, name: str) -> Match | None:
         """The most specific rule for a name: U-labels or A-labels, any case, with or without the last dot."""
@@ -94,28 +90,34 @@ class Names:
         name = name.lower()
         if name[-1:] == ".":
             name = name[:-1]
-        if name[name.rfind(".", 0, max(name.rfind("."), 0)) + 1 :] not in self._tails or len(name) > MAX_NAME:
+        end = name[name.rfind(".", 0, max(name.rfind("."), 0)) + 1 :]
+        depth = self._depths.get(end)
+        if depth is None or len(name) > MAX_NAME:
             return None
-        node = self._nodes.get(name)
-        if node and (found := node.exact or node.suffix):
-            return found
-        return self._above(name)
+        return self._whole.get(name) or self._above(name, end, depth)
 
-    def _above(self, name: str) -> Match | None:
+    def _above(self, name: str, end: str, depth: int) -> Match | None:
         """A glob for the name, or the longest suffix it is under."""
+        if name == end:
+            return None
+        dots = name.count(".")
+        globs = self._globs.get(dots)
         suffix: Match | None = None
-        globs: list[tuple[str, Match]] = []
-        at, last = name.find("."), name.rfind(".")
-        while at < last:  # no pattern has one label
-            node = self._nodes.get(name[at + 1 :])
-            if node is not None:
-                suffix = suffix or node.suffix
-                if node.globs and (rule := node.globs.get(name.count("."))) and (found := rule.match(name)):
-                    globs.append(found)
-            at = name.find(".", at + 1)
-        if len(globs) > 1:
-            globs.sort(key=lambda rule: (-literal(rule[0]), rule[0]))
-        return globs[0][1] if globs else suffix
+        found: list[tuple[str, Match]] = []
+        rest = name.split(".", max(dots - depth, 1))[-1]
+        while True:
+            suffix = suffix or self._suffixes.get(rest)
+            if globs is None:
+                if suffix:
+                    return suffix
+            elif (rules := globs.get(rest)) and (rule := rules.match(name)):
+                found.append(rule)
+            if rest == end:
+                break
+            rest = rest[rest.find(".") + 1 :]
+        if len(found) > 1:
+            found.sort(key=lambda rule: (-literal(rule[0]), rule[0]))
+        return found[0][1] if found else suffix
 
 
 def literal(pattern: str) -> int:
