@@ -20,6 +20,7 @@ mod frame;
 pub mod fuzzing;
 mod hash;
 mod http;
+mod initial;
 mod ip;
 mod link;
 #[cfg(target_os = "linux")]

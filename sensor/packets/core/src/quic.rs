@@ -1,67 +1,14 @@
 //! QUIC as far as a client's name needs it: the twin of `sensor/wire/quic.py` (RFC 9000, 9001, 9369).
 
-use crate::bytes::{array, from, upto};
+use crate::bytes::{from, upto};
+use crate::initial::{Keys, Place, TAG, VERSION_2, salt};
 use crate::wire::{Cursor, Stop};
-use aes::Aes128;
-use aes::cipher::{Array, BlockCipherEncrypt, KeyInit};
-use aes_gcm::aead::AeadInOut;
-use aes_gcm::{Aes128Gcm, Nonce, Tag};
-use hkdf::Hkdf;
-use sha2::Sha256;
 use std::collections::BTreeMap;
 
-const VERSION_1: u32 = 1;
-const VERSION_2: u32 = 0x6b33_43cf;
 /// RFC 9000 17.2.
 const CID_MAX: usize = 20;
-const TAG: usize = 16;
 /// Packets looked at in a datagram; senders coalesce one of each kind, some a few Initials.
 const COALESCED: usize = 8;
-
-type Salt = [u8; 20];
-/// RFC 9001 5.2, drafts 33 and 34.
-const SALT_1: Salt = hex("38762cf7f55934b34d179ae6a4c80cadccbb7f0a");
-/// RFC 9369 3.3.1.
-const SALT_2: Salt = hex("0dede3def700a6db819381be6e269dcbf9bd2ed9");
-/// First draft that has it.
-const SALTS_DRAFT: [(u32, Salt); 4] = [
-    (33, SALT_1),
-    (29, hex("afbfec289993d24c9e9786f19c6111e04390a899")),
-    (23, hex("c3eef712c72ebb5a11a7d2432bb46365bef9f502")),
-    (22, hex("7fbcdb0e7c66bbe9c193a96cd21519ebd7a02644")),
-];
-
-const fn nibble(digit: u8) -> u8 {
-    if digit > b'9' { digit.wrapping_sub(b'a').wrapping_add(10) } else { digit.wrapping_sub(b'0') }
-}
-
-#[allow(clippy::indexing_slicing)] // runs in the compiler, where a wrong index is an error
-const fn hex(text: &str) -> Salt {
-    let digits = text.as_bytes();
-    let mut out = [0; 20];
-    let mut at = 0_usize;
-    while at < 20 {
-        let pair = at.wrapping_mul(2);
-        out[at] = nibble(digits[pair]) << 4 | nibble(digits[pair.wrapping_add(1)]);
-        at = at.wrapping_add(1);
-    }
-    out
-}
-
-fn salt(version: u32) -> Option<&'static Salt> {
-    let draft = match version {
-        VERSION_1 => return Some(&SALT_1),
-        VERSION_2 => return Some(&SALT_2),
-        0xface_b001 => 22,
-        0xface_b002 | 0xface_b00e => 27,
-        _ if version >> 8 == 0xff_0000 => version & 0xff,
-        _ => 0,
-    };
-    if draft > 34 {
-        return None;
-    }
-    SALTS_DRAFT.iter().find(|(first, _)| *first <= draft).map(|(_, salt)| salt)
-}
 
 /// A number in use as a QUIC version, readable or not: drafts, Google's, Facebook's, GREASE (RFC 9000 15).
 fn is_version(version: u32) -> bool {
@@ -86,10 +33,7 @@ struct Packet<'a> {
     kind: Kind,
     version: u32,
     dcid: &'a [u8],
-    start: usize,
-    /// Where the protected packet number begins.
-    number: usize,
-    end: usize,
+    place: Place,
 }
 
 /// The first coalesced packets of a datagram (RFC 9000 12.2), up to one that cannot be read.
@@ -99,7 +43,7 @@ fn packets(datagram: &[u8]) -> Result<Vec<Packet<'_>>, Stop> {
     while cursor.left() > 0 && out.len() < COALESCED {
         match packet(&mut cursor) {
             Ok(packet) => {
-                cursor.pos = packet.end;
+                cursor.pos = packet.place.end;
                 out.push(packet);
             }
             Err(stop) if out.is_empty() => return Err(stop),
@@ -112,7 +56,8 @@ fn packets(datagram: &[u8]) -> Result<Vec<Packet<'_>>, Stop> {
 fn packet<'a>(cursor: &mut Cursor<'a>) -> Result<Packet<'a>, Stop> {
     let (start, end) = (cursor.pos, cursor.end);
     let first = cursor.u8()?;
-    let clear = |kind, version, number| Packet { kind, version, dcid: &[], start, number, end };
+    let clear =
+        |kind, version, number| Packet { kind, version, dcid: &[], place: Place { start, number, end } };
     if first & 0x80 == 0 {
         return if first & 0x40 == 0 { Err(Stop::Malformed) } else { Ok(clear(Kind::Short, 0, cursor.pos)) };
     }
@@ -138,7 +83,12 @@ fn packet<'a>(cursor: &mut Cursor<'a>) -> Result<Packet<'a>, Stop> {
     };
     if kind == Kind::Retry {
         cursor.take(cursor.left().saturating_sub(TAG))?;
-        return Ok(Packet { kind, version, dcid, start, number: cursor.pos, end: cursor.pos });
+        return Ok(Packet {
+            kind,
+            version,
+            dcid,
+            place: Place { start, number: cursor.pos, end: cursor.pos },
+        });
     }
     if kind == Kind::Initial {
         let token = cursor.varint()?;
@@ -147,102 +97,7 @@ fn packet<'a>(cursor: &mut Cursor<'a>) -> Result<Packet<'a>, Stop> {
     let length = usize::try_from(cursor.varint()?).map_err(|_| Stop::Malformed)?;
     let number = cursor.pos;
     cursor.take(length)?;
-    Ok(Packet { kind, version, dcid, start, number, end: cursor.pos })
-}
-
-/// Packet protection of a client's Initial packets (RFC 9001 5.2, RFC 9369 3.3).
-struct Keys {
-    version: u32,
-    dcid: Vec<u8>,
-    key: Aes128Gcm,
-    iv: [u8; 12],
-    hp: Aes128,
-}
-
-impl Keys {
-    fn new(version: u32, dcid: &[u8]) -> Option<Self> {
-        let initial = Hkdf::<Sha256>::new(Some(salt(version)?), dcid);
-        let secret: [u8; 32] = expand(&initial, b"client in")?;
-        let client = Hkdf::<Sha256>::from_prk(&secret).ok()?;
-        let labels: [&[u8]; 3] = if version == VERSION_2 {
-            [b"quicv2 key", b"quicv2 iv", b"quicv2 hp"]
-        } else {
-            [b"quic key", b"quic iv", b"quic hp"]
-        };
-        let [key, iv, hp] = labels;
-        let key: [u8; 16] = expand(&client, key)?;
-        let hp: [u8; 16] = expand(&client, hp)?;
-        Some(Self {
-            version,
-            dcid: dcid.to_vec(),
-            key: Aes128Gcm::new(&Array(key)),
-            iv: expand(&client, iv)?,
-            hp: Aes128::new(&Array(hp)),
-        })
-    }
-
-    fn is(&self, version: u32, dcid: &[u8]) -> bool {
-        self.version == version && self.dcid == dcid
-    }
-
-    /// Packet number and payload of an Initial (RFC 9001 5.3, 5.4). `largest`: highest number before it.
-    fn open(&self, datagram: &[u8], packet: &Packet<'_>, largest: i64) -> Option<(i64, Vec<u8>)> {
-        let number = packet.number;
-        let sample: [u8; 16] = array(upto(datagram, packet.end), number.checked_add(4)?)?;
-        let mut mask = Array(sample);
-        self.hp.encrypt_block(&mut mask);
-        let mut header = datagram.get(packet.start..number.checked_add(4)?)?.to_vec();
-        let [m0, masks @ ..] = mask.0;
-        let first = header.first_mut()?;
-        *first ^= m0 & 0x0f;
-        let size = usize::from(*first & 3).saturating_add(1);
-        let clear = number.checked_sub(packet.start)?;
-        header.truncate(clear.checked_add(size)?);
-        let mut truncated = 0_i64;
-        for (byte, mask) in header.iter_mut().skip(clear).zip(masks) {
-            *byte ^= mask;
-            truncated = truncated << 8 | i64::from(*byte);
-        }
-        let full = full_number(truncated, size, largest.wrapping_add(1));
-        let body = datagram.get(number.checked_add(size)?..packet.end)?;
-        let (body, tag) = body.split_at_checked(body.len().checked_sub(TAG)?)?;
-        let tag: Tag = Array(array::<TAG>(tag, 0)?);
-        let mut payload = body.to_vec();
-        let nonce: Nonce<_> = Array(self.nonce(full));
-        self.key.decrypt_inout_detached(&nonce, &header, payload.as_mut_slice().into(), &tag).ok()?;
-        Some((full, payload))
-    }
-
-    fn nonce(&self, number: i64) -> [u8; 12] {
-        let mut nonce = self.iv;
-        for (byte, part) in nonce.iter_mut().skip(4).zip(number.to_be_bytes()) {
-            *byte ^= part;
-        }
-        nonce
-    }
-}
-
-/// HKDF-Expand-Label with an empty context, RFC 8446 7.1.
-fn expand<const N: usize>(secret: &Hkdf<Sha256>, label: &[u8]) -> Option<[u8; N]> {
-    let mut out = [0; N];
-    let size = u16::try_from(N).ok()?.to_be_bytes();
-    let name = u8::try_from(label.len().checked_add(6)?).ok()?;
-    secret.expand_multi_info(&[&size, &[name], b"tls13 ", label, &[0]], &mut out).ok()?;
-    Some(out)
-}
-
-/// RFC 9000 A.3.
-fn full_number(truncated: i64, bytes: usize, expected: i64) -> i64 {
-    let window = 1_i64 << (bytes << 3);
-    let half = window >> 1;
-    let candidate = (expected & !window.wrapping_sub(1)) | truncated;
-    if candidate <= expected.wrapping_sub(half) {
-        candidate.wrapping_add(window)
-    } else if candidate > expected.wrapping_add(half) && candidate >= window {
-        candidate.wrapping_sub(window)
-    } else {
-        candidate
-    }
+    Ok(Packet { kind, version, dcid, place: Place { start, number, end: cursor.pos } })
 }
 
 /// (offset, data) of the CRYPTO frames of an Initial, where only some types may be (RFC 9000 12.4).
@@ -379,7 +234,7 @@ impl ClientCrypto {
     /// Version Negotiation need not be seen.
     fn open(&mut self, datagram: &[u8], packet: &Packet<'_>) -> Option<Vec<u8>> {
         if let Some(keys) = &self.keys {
-            if let Some((number, payload)) = keys.open(datagram, packet, self.largest) {
+            if let Some((number, payload)) = keys.open(datagram, &packet.place, self.largest) {
                 self.largest = number.max(self.largest);
                 return Some(payload);
             }
@@ -388,7 +243,7 @@ impl ClientCrypto {
             }
         }
         let own = Keys::new(packet.version, packet.dcid)?;
-        let (number, payload) = own.open(datagram, packet, -1)?;
+        let (number, payload) = own.open(datagram, &packet.place, -1)?;
         self.keys = Some(Box::new(own));
         self.version = packet.version;
         self.chunks.clear();
