@@ -43,7 +43,8 @@ _FREE = re.compile(
     r"count_distinct_implementation|aggregate_functions_null_for_empty|prefer_column_name_to_alias|final|"
     r"insert_deduplication_token|deduplicate_blocks_in_dependent_materialized_views|insert_deduplicate|"
     r"log_comment|transform_null_in|optimize_\w+|any_join_distinct_right_table_keys|max_insert_block_size|"
-    r"allow_experimental_\w+|allow_suspicious_\w+|wait_for_async_insert|async_insert|insert_null_as_default|"
+    r"allow_experimental_\w+|allow_suspicious_\w+|wait_for_async_insert|async_insert|"
+    r"distributed_foreground_insert|insert_null_as_default|"
     r"http_\w+|low_cardinality_\w+|data_type_default_nullable|describe_\w+|show_table_uuid_\w+|send_\w+)"
 )
 # Accepted because clients send them, and without effect: nothing is asynchronous, logged or sent as progress.
