@@ -21,6 +21,8 @@ COMMANDS = {
     "dashboard": ("dashboard.cli:dashboard", "The same in a browser, from the store."),
     "sql": ("collector.cli:sql", "Ask the store in SQL."),
     "catalogue": ("sensor.knowledge.catalogue_cli:catalogue", "Look into the catalogue of services."),
+    "proxy": ("sensor.proxy.cli:proxy", "Inspect requests to AI services before they leave."),
+    "unseal": ("sensor.proxy.cli:unseal", "Open originals that a proxy sealed."),
     "ship": ("sensor.ship_cli:ship", "Deliver what a sensor has kept to the store."),
     "spool": ("sensor.ship_cli:spool", "What a sensor has kept and the store does not have yet."),
     "policy": ("sensor.knowledge.policy_cli:policy", "What is allowed: check, test, try on history, export."),

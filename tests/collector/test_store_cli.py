@@ -1,0 +1,82 @@
+from __future__ import annotations
+
+import json
+import os
+import subprocess
+import sys
+from pathlib import Path
+
+import pytest
+
+from sensor.knowledge.seal import load
+
+PREPARE = """
+import sys
+from collector.store import open_store
+from sensor.config import load as settings
+from sensor.knowledge.seal import load
+from tests.collector.conftest import connection
+from pathlib import Path
+with open_store(f"chdb://{sys.argv[1]}", retention=settings().retention.model_dump()) as store:
+    sealed = load(Path(sys.argv[2]), create=True).seal("carol")
+    others = {"bob": "10.0.0.6", sealed: "10.0.0.7"}
+    rows = [connection(), *(connection(user=user, client_ip=ip) for user, ip in others.items())]
+    store.insert(rows, sensor="s", batch=0, token="t")
+"""
+
+
+@pytest.fixture
+def run(tmp_path: Path):
+    environment = {**os.environ, "HOME": str(tmp_path), "AISCOPE_STORE_URL": f"chdb://{tmp_path}/store"}
+
+    def run(
+        *arguments: str | Path, code: int = 0, entry: tuple[str, ...] = ("-m", "sensor.cli", "store")
+    ) -> str:
+        command = [sys.executable, *entry, *map(str, arguments)]
+        done = subprocess.run(
+            command, capture_output=True, text=True, env=environment, timeout=120, check=False
+        )
+        assert done.returncode == code, done.stderr
+        assert "Traceback" not in done.stderr
+        return done.stdout + done.stderr
+
+    run(tmp_path / "store", tmp_path / "names.key", entry=("-c", PREPARE))
+    return run
+
+
+def test_backup_verify_restore(run, tmp_path: Path):
+    folder = Path(run("backup", "one").strip())
+    assert folder == tmp_path / "store/backups/one"
+    assert "connections                       3 rows" in run("verify", folder)
+    assert "sound" in run("verify")
+    assert run("backup", "two", "--base", "one").strip().endswith("two")
+    assert "restored; 3 connection rows" in run("restore", folder, "--store", tmp_path / "new")
+    assert "has rows already" in run("restore", folder, "--store", tmp_path / "new", code=1)
+    file = next(
+        path
+        for path in folder.rglob("*.bin")
+        if "connections" in str(path.parent) or path.stat().st_size > 200
+    )
+    file.write_bytes(b"x" * file.stat().st_size)
+    run("verify", folder, code=1)
+    assert not list(folder.parent.glob(".verify*"))
+
+
+def test_export_and_forget_find_plain_and_sealed_names(run, tmp_path: Path):
+    assert [json.loads(line)["user"] for line in run("export", "alice").splitlines()] == ["alice"] * 2
+    assert run("export", "carol") == ""
+    key = tmp_path / "names.key"
+    found = run("export", "carol", "--names-key", key).splitlines()
+    assert json.loads(found[0])["user"] == load(key).seal("carol")
+    assert "Aborted" not in run("forget", "carol", "--names-key", key, "--yes")
+    assert run("export", "carol", "--names-key", key) == ""
+    assert len(run("export", "10.0.0.6").splitlines()) == 2
+    run("forget", "bob", code=130)  # nobody there to say yes
+    assert len(run("export", "bob").splitlines()) == 2
+    audit = run("SELECT action, detail FROM audit ORDER BY time", entry=("-m", "sensor.cli", "sql"))
+    assert "forget\t2 rows" in audit
+    assert "carol" not in audit
+
+
+def test_doctor(run):
+    assert "ok  schema" in run("doctor", code=0)
