@@ -1,0 +1,73 @@
+"""Who a client of the proxy is: by proxy authentication, else by the organisation's inventory of addresses."""
+
+from __future__ import annotations
+
+import ipaddress
+from dataclasses import dataclass
+from functools import lru_cache
+
+from sensor.knowledge.inventory import Inventory
+
+KINDS = ("service", "user", "group", "subnet")
+
+
+@dataclass(frozen=True, slots=True)
+class Client:
+    """A client at a time."""
+
+    ip: str
+    user: str = ""
+    host: str = ""
+    groups: tuple[str, ...] = ()
+
+    @property
+    def key(self) -> str:
+        """Whom limits and permissions are counted for."""
+        return self.user or self.ip
+
+
+def who(inventory: Inventory, ip: str, user: str, time: int) -> Client:
+    """`user` is the name that was authenticated, or ""; its word is above the inventory's."""
+    entry = inventory.find(ip, time)
+    if entry is None:
+        return Client(ip, user)
+    same = not user or not entry.user or entry.user == user
+    return Client(ip, user or entry.user, entry.host, entry.groups if same else ())
+
+
+class Exceptions:
+    """Whose traffic, and to which services, is never decrypted: `service:claude`, `user:anna`, `group:works-council`,
+    `subnet:10.1.0.0/16`."""
+
+    def __init__(self, entries: tuple[str, ...]) -> None:
+        """Raises ValueError with the entry that is wrong."""
+        self._names: dict[str, set[str]] = {kind: set() for kind in KINDS}
+        self._networks = []
+        for entry in entries:
+            kind, _, value = entry.partition(":")
+            if kind not in KINDS or not value:
+                raise ValueError(
+                    f"proxy.exceptions: {entry!a}: expected KIND:NAME, KIND one of {', '.join(KINDS)}"
+                )
+            if kind == "subnet":
+                self._networks.append(ipaddress.ip_network(value))
+            self._names[kind].add(value)
+
+    def hold(self, client: Client, service: str) -> bool:
+        """Whether content is none of our business here."""
+        names = self._names
+        return (
+            service in names["service"]
+            or client.user in names["user"]
+            or not names["group"].isdisjoint(client.groups)
+            or (bool(self._networks) and self._inside(client.ip))
+        )
+
+    def _inside(self, ip: str) -> bool:
+        address = _address(ip)
+        return any(address in network for network in self._networks)
+
+
+@lru_cache(65_536)
+def _address(ip: str) -> ipaddress.IPv4Address | ipaddress.IPv6Address:
+    return ipaddress.ip_address(ip)

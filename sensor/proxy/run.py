@@ -1,0 +1,198 @@
+"""The proxy from its settings: mitmproxy with our addon and of its own only what a proxy needs."""
+
+from __future__ import annotations
+
+import asyncio
+import logging
+import signal
+from collections.abc import Callable
+
+import ldap3.utils.conv
+from mitmproxy import http, options
+from mitmproxy.addons import (
+    block,
+    core,
+    disable_h2c,
+    dns_resolver,
+    next_layer,
+    proxyauth,
+    proxyserver,
+    tlsconfig,
+    upstream_auth,
+)
+from mitmproxy.master import Master
+from mitmproxy.proxy.layers import http as layers
+
+from sensor.config import Settings
+from sensor.knowledge import catalogue as catalogues
+from sensor.knowledge import catalogue_bundle, inventory, policy
+from sensor.knowledge.catalogue import Catalogue
+from sensor.proxy import ca, tenant
+from sensor.proxy.actions import Actions
+from sensor.proxy.addon import Inspection, Parts
+from sensor.proxy.analyse import Options
+from sensor.proxy.coach import Grants
+from sensor.proxy.decide import Gaps, Targets
+from sensor.proxy.deliver import Delivery
+from sensor.proxy.keys import HashKey
+from sensor.proxy.limit import Limiter
+from sensor.proxy.local import Local
+from sensor.proxy.passing import BoundedStream
+from sensor.proxy.people import Exceptions
+from sensor.proxy.workers import Workers
+
+HASH_KEY = "hash.key"
+_log = logging.getLogger("aiscope.proxy")
+
+
+class Auth(proxyauth.ProxyAuth):
+    """mitmproxy's, but the proxy's own site is for everybody, and names are escaped before LDAP sees them (RFC 4515 3)."""
+
+    def __init__(self, local: Callable[[http.HTTPFlow], bool]) -> None:
+        super().__init__()
+        self._local = local
+
+    def configure(self, updated: set[str]) -> None:
+        super().configure(updated)
+        if isinstance(self.validator, proxyauth.Ldap):
+            self.validator = _Escaped(self.validator)
+
+    def requestheaders(self, f: http.HTTPFlow) -> None:
+        if not self._local(f):
+            super().requestheaders(f)
+
+
+class _Escaped(proxyauth.Validator):
+    def __init__(self, inner: proxyauth.Validator) -> None:
+        self._inner = inner
+
+    def __call__(self, username: str, password: str) -> bool:
+        return self._inner(ldap3.utils.conv.escape_filter_chars(username), password)
+
+
+def names(catalogue: Catalogue, settings: Settings) -> list[str]:
+    """Host patterns of all services, and those that the settings add."""
+    hosts = (hosts for entry in catalogue.services.values() for hosts in entry.service.hosts.values())
+    return [*(name for some in hosts for name in some), *settings.proxy.also]
+
+
+def open_catalogue(settings: Settings) -> Catalogue:
+    """The catalogue that is in effect."""
+    return catalogues.load(catalogue_bundle.newest(settings.catalogue.home), settings.catalogue.overrides)
+
+
+def worker_options(settings: Settings) -> Options:
+    """What workers are made from. Raises OSError."""
+    dlp, proxy = settings.dlp, settings.proxy
+    return Options(
+        regions=dlp.regions,
+        names=dlp.names,
+        words=dlp.words,
+        lists=dlp.lists,
+        key=bytes.fromhex(dlp.key.read_text("ascii").strip()) if dlp.key else b"",
+        detectors=dlp.detectors,
+        disabled=dlp.disabled,
+        excerpt=proxy.excerpt,
+        seal_to=proxy.seal_to,
+        corporate=proxy.corporate,
+    )
+
+
+def parts(settings: Settings, catalogue: Catalogue, workers: Workers, sink: Delivery) -> Parts:
+    """Everything the addon needs. Raises OSError and ValueError with what is wrong in the settings."""
+    proxy = settings.proxy
+    grants = Grants(proxy.coach_minutes * 60)
+    tenants = tenant.read(proxy.tenants)
+    rules = policy.load(settings.policy.file) if settings.policy.file else None
+    return Parts(
+        catalogue=catalogue,
+        targets=Targets(catalogue, proxy.also, tenant.logins(tenants)),
+        actions=Actions(
+            rules,
+            catalogue,
+            workers,
+            enforce=proxy.enforce,
+            closed=proxy.closed,
+            limiter=Limiter(proxy.tokens_per_hour, proxy.upload_per_hour),
+            grants=grants,
+        ),
+        workers=workers,
+        sink=sink,
+        local=Local(
+            proxy.address or proxy.listen,
+            proxy.home / ca.PUBLIC,
+            ca.fingerprint(proxy.home),
+            names(catalogue, settings),
+            grants,
+            proxy.coach_minutes * 60,
+        ),
+        key=HashKey(proxy.home / HASH_KEY, proxy.key_days).key,
+        inventory=inventory.load(settings.inventory.csv) if settings.inventory.csv else inventory.Inventory(),
+        exceptions=Exceptions(proxy.exceptions),
+        gaps=Gaps(proxy.pinned_hours * 3600),
+        tenants=tenants,
+        hold=proxy.hold,
+        pass_pinned=proxy.pinned == "pass",
+    )
+
+
+def master(settings: Settings, made: Parts) -> tuple[Master, Inspection]:
+    """mitmproxy, ready to run. Call it in a running loop."""
+    layers.HttpStream = BoundedStream  # type: ignore[misc]  # what mitmproxy makes for each request
+    proxy, inspection = settings.proxy, Inspection(made)
+    host, _, port = proxy.listen.rpartition(":")
+    opts = options.Options(listen_host=host.strip("[]"), listen_port=int(port), mode=[proxy.mode], confdir=str(proxy.home))
+    found = Master(opts)
+    found.addons.add(
+        core.Core(),
+        block.Block(),
+        disable_h2c.DisableH2C(),
+        Auth(inspection.local),
+        proxyserver.Proxyserver(),
+        dns_resolver.DnsResolver(),
+        inspection,
+        next_layer.NextLayer(),
+        tlsconfig.TlsConfig(),
+        upstream_auth.UpstreamAuth(),
+    )
+    upstream = str(proxy.upstream_ca) if proxy.upstream_ca else None
+    found.options.update(
+        proxyauth=proxy.auth or None, ssl_verify_upstream_trusted_ca=upstream, validate_inbound_headers=True
+    )
+    return found, inspection
+
+
+async def run(settings: Settings, open_delivery: Callable[[], Delivery], ready: Callable[[], None]) -> int:
+    """Serve until SIGTERM or SIGINT; then the number of failures of our own code."""
+    catalogue = open_catalogue(settings)
+    workers = Workers(worker_options(settings), settings.proxy.workers)
+    await workers.warm()
+    sink = open_delivery()
+    try:
+        proxy, inspection = master(settings, parts(settings, catalogue, workers, sink))
+        loop = asyncio.get_running_loop()
+        for number in (signal.SIGTERM, signal.SIGINT):
+            loop.add_signal_handler(number, proxy.shutdown)
+        serving = asyncio.create_task(proxy.run())
+        await _listening(proxy, serving)
+        ready()
+        await serving
+    finally:
+        workers.close()
+        sink.close()
+    return inspection.errors
+
+
+async def _listening(proxy: Master, serving: asyncio.Task[None]) -> None:
+    """Wait until it accepts connections. Raises OSError when it cannot."""
+    servers = proxy.addons.get("proxyserver").servers
+    while not serving.done():
+        instances = list(servers)
+        if instances and all(instance.is_running for instance in instances):
+            return
+        if failed := next((i.last_exception for i in instances if i.last_exception), None):
+            proxy.shutdown()
+            await serving
+            raise OSError(str(failed))
+        await asyncio.sleep(0.02)
+    await serving
