@@ -11,7 +11,7 @@ from pathlib import Path
 import click
 
 APP = Path(__file__).with_name("app.py")
-PAGES = ("overview", "service", "client", "visibility")
+PAGES = ("overview", "findings", "service", "client", "visibility")
 OPTIONS = {
     "server.headless": "true",
     "server.fileWatcherType": "none",
@@ -68,6 +68,6 @@ def draw_all() -> int:
         shown = AppTest.from_function(one_page, args=(name,), default_timeout=60).run()
         problems = [*(e.message for e in shown.exception), *(e.value for e in shown.error)]
         rows = sum(len(frame.value) for frame in shown.dataframe)
-        failed |= bool(problems) or not rows
+        failed |= bool(problems) or not (rows or shown.info)
         click.echo(f"  {name:<12}{'; '.join(problems) or f'{len(shown.metric)} numbers, {rows:,} rows'}")
     return int(failed)

@@ -14,7 +14,7 @@ from pathlib import Path
 from typing import Any
 
 from collector.store import open_store
-from sensor.delivery.event import Connection, Exchange, Lookup, SensorStats
+from sensor.delivery.event import Connection, Exchange, Finding, Lookup, SensorStats
 
 ROOT = Path(__file__).parents[2]
 HOUR = 3_600_000_000_000
@@ -79,17 +79,64 @@ def events() -> list[Any]:
         connection(HOUR // 3, *ben, "", "", 8_888_888, server_name="www.example.com"),
     ]
     found.append(
-        row(Exchange, id="1", time=START + HOUR // 4, client_ip=ben[1], service="ollama", operation="chat",
-            model="llama3.2:3b", evidence="decrypted", tokens_in=40, tokens_out=90, bytes_up=200, bytes_down=900)
-    )  # fmt: skip
+        row(
+            Exchange,
+            id="1",
+            time=START + HOUR // 4,
+            client_ip=ben[1],
+            service="ollama",
+            operation="chat",
+            model="llama3.2:3b",
+            evidence="decrypted",
+            tokens_in=40,
+            tokens_out=90,
+            bytes_up=200,
+            bytes_down=900,
+        )
+    )
     found.append(
-        row(Lookup, time=START, client_ip=anna[1], user=anna[0], resolver_ip="10.20.0.1", transport="udp",
-            question="character.ai", qtype="A", service="character-ai", category="companion")
-    )  # fmt: skip
+        row(
+            Lookup,
+            time=START,
+            client_ip=anna[1],
+            user=anna[0],
+            resolver_ip="10.20.0.1",
+            transport="udp",
+            question="character.ai",
+            qtype="A",
+            service="character-ai",
+            category="companion",
+        )
+    )
     found.append(
-        row(SensorStats, time=START, end_time=START + HOUR, engine="portable", packets=900, bytes=10_000_000,
-            bytes_named=6_000_000, bytes_ech_offered=1_000_000, bytes_doh=500_000, bytes_unnamed=2_500_000)
-    )  # fmt: skip
+        row(
+            SensorStats,
+            time=START,
+            end_time=START + HOUR,
+            engine="portable",
+            packets=900,
+            bytes=10_000_000,
+            bytes_named=6_000_000,
+            bytes_ech_offered=1_000_000,
+            bytes_doh=500_000,
+            bytes_unnamed=2_500_000,
+        )
+    )
+    found.append(
+        row(
+            Finding,
+            id="f1",
+            time=START,
+            rule="policy:no-uploads",
+            severity="high",
+            title="chatgpt: block by rule",
+            client_ip=anna[1],
+            user=anna[0],
+            service="chatgpt",
+            evidence_query="SELECT 1",
+            tags=("policy", "block"),
+        )
+    )
     return found
 
 

@@ -7,6 +7,7 @@ from pathlib import Path
 import pytest
 
 from dashboard import app
+from dashboard.cli import PAGES
 from dashboard.data import EARLIEST, LATEST
 from tests.dashboard.office import ROOT, python
 
@@ -14,12 +15,7 @@ from tests.dashboard.office import ROOT, python
 def test_every_page_draws_and_has_rows(filled: Path) -> None:
     done = python("-m", "sensor.cli", "dashboard", "--check", "--store", f"chdb://{filled}")
     assert done.returncode == 0, done.stdout + done.stderr
-    assert [line.split()[0] for line in done.stdout.splitlines()] == [
-        "overview",
-        "service",
-        "client",
-        "visibility",
-    ]
+    assert [line.split()[0] for line in done.stdout.splitlines()] == list(PAGES)
     assert "Traceback" not in done.stderr
 
 

@@ -66,6 +66,13 @@ def test_an_old_range_is_empty_and_says_what_to_do(tab: Page) -> None:
     expect(tab.get_by_text("No AI service in use here.")).to_be_visible()
 
 
+def test_findings_begin_with_the_worst(tab: Page) -> None:
+    tab.goto("/findings")
+    expect(tab.get_by_text("The rows behind a finding")).to_be_visible()
+    assert metric(tab, "high") == "1"
+    assert metric(tab, "low") == "0"
+
+
 def test_service_page(tab: Page) -> None:
     tab.goto("/service?service=ollama")
     expect(tab.get_by_text("Exchanges that could be read")).to_be_visible()
