@@ -41,7 +41,7 @@ types: .venv/ready-dev ## mypy --strict
 native: ## the Rust engine: format, clippy, unit tests
 	cd sensor/packets/core && cargo fmt --check
 	cd sensor/packets/core && cargo clippy --quiet --all-targets -- -D warnings
-	cd sensor/packets/core && cargo test --quiet
+	cd sensor/packets/core && cargo test --quiet --no-default-features
 
 wheel: .venv/ready-dev ## a wheel with the native engine for every Python from 3.11 on
 	AISCOPE_NATIVE=yes $(PY) -m pip wheel --quiet --no-deps --wheel-dir dist .
