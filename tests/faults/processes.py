@@ -1,4 +1,4 @@
-"""The processes that the fault test kills: a sensor, a shipper, a store. `python processes.py KIND ARGUMENTS`.
+"""Processes that the fault test kills: a sensor, a shipper. `python processes.py KIND JUMP ARGUMENTS`.
 
 A clock that jumps is put in place of `time.time` before anything of ours is imported.
 """
@@ -21,7 +21,7 @@ def jump(seconds: float) -> None:
 
 
 def sensor(path: str, name: str, limit: str, seed: str) -> None:
-    """Rows with running numbers in `bytes_up`, until killed. Two sensors of one seed see the same connections."""
+    """Rows with running numbers in `bytes_up`, until killed. Sensors of one seed see the same connections."""
     from sensor.delivery.spool import Spool
     from tests.collector.conftest import connection, exchange, lookup, stats
 
@@ -48,8 +48,8 @@ def sensor(path: str, name: str, limit: str, seed: str) -> None:
 
 def ship(path: str, url: str) -> None:
     """`aiscope ship`, less patient than usual: there is little time."""
-    from sensor.delivery import ship
     from sensor.cli import main
+    from sensor.delivery import ship
 
     ship.LONGEST_WAIT = 0.3
     main(["ship", "--spool", path, "--url", url])

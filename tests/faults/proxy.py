@@ -1,4 +1,4 @@
-"""A TCP proxy that cuts: in the middle of a request, or of its answer, when the store may have the rows already."""
+"""A TCP proxy that cuts: in the middle of a request, or of its answer, when the rows may be in the store."""
 
 from __future__ import annotations
 

@@ -12,7 +12,8 @@ NUMBER = {
     "sensor_stats": "packets",
     "lookups": "toUInt64(splitByChar('.', question)[1])",
 }
-SUMS = "sum(bytes_up) AS up, sum(connections) AS n FROM {} GROUP BY sensor, day, service ORDER BY sensor, day, service"
+ORDER = "GROUP BY sensor, day, service ORDER BY sensor, day, service"
+SUMS = "sum(bytes_up) AS up, sum(connections) AS n FROM {} " + ORDER
 
 with open_store(f"chdb://{sys.argv[1]}", readonly=True) as store:
     numbers, batches = defaultdict(dict), defaultdict(list)
@@ -27,9 +28,7 @@ with open_store(f"chdb://{sys.argv[1]}", readonly=True) as store:
     found = {
         "numbers": numbers,
         "batches": {sensor: sorted(rows) for sensor, rows in batches.items()},
-        "raw": store.rows(
-            f"{raw} FROM connections GROUP BY sensor, day, service ORDER BY sensor, day, service"
-        ),
+        "raw": store.rows(f"{raw} FROM connections {ORDER}"),
         "hourly": store.rows(
             "SELECT sensor, toString(toDate(hour)) AS day, service, " + SUMS.format("usage_hourly")
         ),

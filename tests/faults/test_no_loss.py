@@ -1,6 +1,6 @@
 """No loss, no double: sensors, shippers and a store that are killed, cut off, out of disk and out of time.
 
-`AISCOPE_FAULTS=300` is how `make test-faults` asks for that many faults; in `make test` there are fewer. In the
+`FAULTS=300` is how `make test-faults` asks for that many; in `make test` there are fewer. In the
 end the store must have exactly what the spools committed. What that was the spools write down themselves, in
 the transactions of their commits: triggers in the SQLite files keep a ledger.
 """
@@ -24,6 +24,7 @@ from pathlib import Path
 
 import pytest
 
+from collector.users import add
 from sensor.delivery.outbox import status
 from sensor.delivery.spool import Spool, unpacked
 
@@ -32,8 +33,8 @@ from .proxy import Proxy
 HERE = Path(__file__).parent
 ROOT = HERE.parents[1]
 ENVIRONMENT = {**os.environ, "PYTHONPATH": str(ROOT), "AISCOPE_SHIP_AGE": "0.1", "AISCOPE_SHIP_ROWS": "300"}
-FAULTS = int(os.environ.get("AISCOPE_FAULTS", "50"))
-SEED = int(os.environ.get("AISCOPE_SEED", "0")) or time.time_ns()
+FAULTS = int(os.environ.get("FAULTS", "50"))
+SEED = int(os.environ.get("FAULTS_SEED", "0")) or time.time_ns()
 LIMITED = 2 << 20  # of the spool on the small disk
 DISK = 8 << 20
 LEDGER = """
@@ -55,24 +56,29 @@ class Site:
     spools: dict[str, Path]
     port: int = 0
     proxies: dict[str, Proxy] = field(default_factory=dict)
+    tokens: dict[str, str] = field(default_factory=dict)
     running: dict[str, subprocess.Popen] = field(default_factory=dict)
     faults: Counter = field(default_factory=Counter)
 
     def __post_init__(self) -> None:
+        self.users = self.folder / "users.json"
         with socket.create_server(("127.0.0.1", 0)) as free:
             self.port = free.getsockname()[1]
         for name, path in self.spools.items():
             with Spool(path, name) as spool:
                 spool._base.executescript(LEDGER.format(data="NULL" if name == "small" else "new.data"))
             self.proxies[name] = Proxy(self.port, self.draw.getrandbits(32))
+            self.tokens[name] = add(self.users, name, "sensor")
 
     def start(self, name: str) -> None:
         kind, _, sensor = name.partition(" ")
         jump = self.draw.choice(["0", "0", "-86400", "86400", "-200000000"])
         if kind == "store":
-            command = [HERE / "endpoint.py", self.folder / "store", self.port]
+            place = f"127.0.0.1:{self.port}"
+            command = ["-m", "sensor.cli", "collect", "--store", self.folder / "store", "--listen", place]
+            command += ["--users", self.users]
         elif kind == "ship":
-            url = f"http://127.0.0.1:{self.proxies[sensor].port}/"
+            url = f"http://{sensor}:{self.tokens[sensor]}@127.0.0.1:{self.proxies[sensor].port}/"
             command = [HERE / "processes.py", kind, jump, self.spools[sensor], url]
         else:
             limit = LIMITED if sensor == "small" else 1 << 30
@@ -97,7 +103,7 @@ class Site:
 
     def fault(self) -> None:
         names = [name for name in self.running if name != "store"]
-        name = self.draw.choice([*names * 2, "disk", "store", "away"])  # a store takes seconds to come back
+        name = self.draw.choice([*names, "disk", *(["store", "away"] if self.serving() else [])])
         if name == "disk":
             full = self.spools["small"].parent / "full"
             with suppress(OSError), full.open("wb") as file:
@@ -114,6 +120,11 @@ class Site:
             self.start(name)
         self.faults[name] += 1
         time.sleep(self.draw.uniform(0, 0.5))
+
+    def serving(self) -> bool:
+        with suppress(OSError), socket.create_connection(("127.0.0.1", self.port), 1):
+            return True
+        return False
 
     def close(self) -> None:
         for name in list(self.running):
@@ -149,7 +160,7 @@ def until(condition: Callable[[], bool], seconds: float) -> None:
 @pytest.mark.timeout(120 + 4 * FAULTS)
 @pytest.mark.skipif(os.geteuid() != 0, reason="a small disk of its own can only be mounted by root")
 def test_the_store_has_what_the_spools_committed(site: Site):
-    print(f"AISCOPE_SEED={SEED}")
+    print(f"FAULTS_SEED={SEED}")
     for name in ("store", "sensor large", "sensor small", "ship large", "ship small"):
         site.start(name)
     until(lambda: status(site.spools["large"]).delivered is not None, 60)
