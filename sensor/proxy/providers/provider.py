@@ -23,7 +23,10 @@ OPERATIONS: tuple[tuple[str, str], ...] = (
         r"/(?:count_tokens|tokenize|detokenize|input_tokens)|:(?:countTokens|computeTokens)|/count-tokens",
         "tokens",
     ),
-    (r"/chat/completions|/messages|/responses|/api/chat|/v\d/chat|/converse(?:-stream)?", "chat"),
+    (
+        r"/chat/completions|/agents/completions|/messages|/responses|/api/chat|/v\d/chat|/converse(?:-stream)?",
+        "chat",
+    ),
     (r":(?:generateContent|streamGenerateContent|generateAnswer|rawPredict|streamRawPredict)", "chat"),
     (r"/completions?|/complete|/generate|/generate_stream|/infill", "completion"),
     (
@@ -37,7 +40,7 @@ OPERATIONS: tuple[tuple[str, str], ...] = (
     (r"/batches|/batch/jobs|:batchGenerateContent|/batchPredictionJobs", "batch"),
     (r"/files|/uploads/[^/]+/parts|/v1/ocr", "upload"),
     (r"/threads(?:/runs|/[^/]+/(?:messages|runs|runs/[^/]+/submit_tool_outputs))?|/assistants", "chat"),
-    (r"/v1/conversations(?:/[^/]+(?:/items)?)?|/agents/completions", "chat"),
+    (r"/v1/conversations(?:/[^/]+(?:/items)?)?", "chat"),
     (r"/realtime(?:/[a-z_]+)?", "realtime"),
     (r"/(?:telemetry|events?|track|logs?|analytics|metrics|collect|beacon|envelope|rgstr)(?:/batch)?", ""),
 )

@@ -66,7 +66,7 @@ class Report:
     def _price(self, usage: dict[str, Any]) -> None:
         """Tokens that the price list does not mean."""
         tier = usage.get("service_tier")
-        self.listed &= tier in (None, "default", "standard", "auto")
+        self.listed &= tier is None or tier in ("default", "standard", "auto")
         for name in (
             "prompt_tokens_details",
             "completion_tokens_details",
@@ -76,7 +76,8 @@ class Report:
             details = usage.get(name)
             if isinstance(details, dict):
                 self.listed &= not any(_number(details.get(key)) for key in _UNLISTED)
-        for part in usage.get("promptTokensDetails") or ():
+        parts = usage.get("promptTokensDetails")
+        for part in parts[:100] if isinstance(parts, list) else ():
             self.listed &= not (isinstance(part, dict) and part.get("modality") not in ("TEXT", "IMAGE"))
 
     def _end(self, place: dict[str, Any]) -> None:

@@ -1,0 +1,272 @@
+"""Requests of real SDKs, recorded: every field that `Call` has."""
+
+import dataclasses
+import json
+import pickle
+from typing import Any
+
+import pytest
+from hypothesis import given, settings
+from hypothesis import strategies as st
+
+from sensor.proxy.providers import SERVICES, Message, Provider, Request, Secret, recognise
+from sensor.proxy.providers.body import decode64
+from tests.sensor.proxy.providers.samples import ROWS, name, post, provider, trees
+
+ALL = sorted(SERVICES)
+
+
+def read(path: str, body: Any, service: str = "openai-api", **headers: str) -> Any:
+    request = post(path, body, **headers)
+    found = recognise(request, service)
+    assert found
+    return found.request(request)
+
+
+@pytest.mark.parametrize("row", ROWS, ids=name)
+def test_what_an_sdk_sent_is_read(row: dict[str, Any]) -> None:
+    found, request = provider(row)
+    call = found.request(request)
+    if row["call"] is None:
+        assert call is None
+        return
+    assert call
+    assert {
+        "operation": call.operation,
+        "model": call.model,
+        "stream": call.stream,
+        "messages": [[message.role, message.size] for message in call.messages],
+        "attachments": [[one.name, one.type, one.size] for one in call.attachments],
+        "offered": list(call.tools_offered),
+        "called": list(call.tools_called),
+        "retry": call.retry,
+        "texts": [[text.role, text.text] for text in call.texts if text.role not in ("other", "definition")],
+    } == row["call"]
+    assert call.shape == "known"
+    assert not call.flaws
+
+
+@pytest.mark.parametrize("row", [row for row in ROWS if row["call"]], ids=name)
+def test_every_text_can_be_rewritten_and_nothing_else_changes(row: dict[str, Any]) -> None:
+    found, request = provider(row)
+    call = found.request(request)
+    assert call
+    assert all(text.where is not None for text in call.texts)
+    body = found.rewrite(request, {str(text.where): f"{text.text}\u2028ü" for text in call.texts})
+    again = found.request(dataclasses.replace(request, body=body))
+    assert again
+    assert [text.text for text in again.texts] == [f"{text.text}\u2028ü" for text in call.texts]
+    if call.operation != "upload":  # there the text is the file
+        assert [one.sha256 for one in again.attachments] == [one.sha256 for one in call.attachments]
+    assert (again.operation, again.stream, again.messages and 1) == (
+        call.operation,
+        call.stream,
+        call.messages and 1,
+    )
+    if "text" in row and row["text"].startswith("{"):
+        assert json.loads(found.rewrite(request, {})) == json.loads(row["text"])
+
+
+def test_the_account_is_seen_and_the_key_is_not() -> None:
+    call = read(
+        "/v1/chat/completions",
+        {"messages": []},
+        authorization="Bearer sk-proj-abc",
+        openai_organization="org-1",
+    )
+    assert call.account.organisation == "org-1"
+    assert call.account.key.fingerprint(b"site") == Secret("sk-proj-abc").fingerprint(b"site") != ""
+    assert call.account.key.fingerprint(b"other") != call.account.key.fingerprint(b"site")
+    assert "sk-proj" not in repr(call) + str(call.account.key)
+    with pytest.raises(TypeError):
+        pickle.dumps(call)
+
+
+@pytest.mark.parametrize(
+    ("service", "path", "operation"),
+    [
+        ("openai-api", "/v1/uploads/u1/parts", "upload"),
+        ("openai-api", "/v1/embeddings", "embedding"),
+        ("openai-api", "/v1/vector_stores", "other"),
+        ("openai-api", "/v1/threads/t/runs/r/submit_tool_outputs", "chat"),
+        ("openai-api", "/v1/realtime/client_secrets", "realtime"),
+        ("claude-api", "/v1/messages/count_tokens", "tokens"),
+        ("gemini-api", "/v1beta/models/imagen-4:predict", "image"),
+        (
+            "vertex-ai",
+            "/v1/projects/p/locations/l/publishers/google/models/text-embedding-005:predict",
+            "embedding",
+        ),
+        ("mistral-api", "/v1/agents/completions", "chat"),
+        ("cohere", "/v1/classify", "moderation"),
+        ("amazon-bedrock", "/guardrail/g/version/1/apply", "moderation"),
+        ("ollama", "/api/generate", "completion"),
+        ("hugging-face-inference", "/hf-inference/models/a/b/pipeline/feature-extraction", "embedding"),
+        ("hugging-face-inference", "/models/owner/model", "completion"),
+    ],
+)
+def test_operations(service: str, path: str, operation: str) -> None:
+    assert read(path, {"prompt": "some text"}, service).operation == operation
+
+
+@pytest.mark.parametrize(
+    ("service", "path"),
+    [("ollama", "/api/show"), ("ollama", "/api/pull"), ("chatgpt", "/ces/v1/t"), ("jasper", "/v1/events")],
+)
+def test_management_and_telemetry_are_no_exchange(service: str, path: str) -> None:
+    assert read(path, {"name": "llama3", "text": "some words"}, service) is None
+
+
+def test_pages_polls_and_empty_bodies_are_no_exchange() -> None:
+    page = Request("GET", "https", "api.openai.com", 443, "/v1/models")
+    found = recognise(page, "openai-api")
+    assert found
+    assert found.request(page) is None
+    assert read("/v1/chat/completions", b"") is None
+    assert read("/v1/threads", {}, "openai-api") is not None  # a thread without messages is still one
+    assert read("/v1/containers", {}, "openai-api") is None
+
+
+@pytest.mark.parametrize(
+    ("service", "path", "kind", "named"),
+    [
+        ("groq", "/openai/v1/chat/completions", "OpenAI", "groq"),
+        ("openrouter", "/api/v1/messages", "Anthropic", "openrouter"),
+        ("deepseek-api", "/anthropic/v1/messages", "Anthropic", "deepseek-api"),
+        ("amazon-bedrock", "/openai/v1/chat/completions", "OpenAI", "amazon-bedrock"),
+        (
+            "vertex-ai",
+            "/v1/projects/p/locations/l/publishers/anthropic/models/claude:rawPredict",
+            "Google",
+            "vertex-ai",
+        ),
+        ("vllm", "/v1/completions", "OpenAI", "vllm"),
+        ("some-new-service", "/v1/chat/completions", "OpenAI", "some-new-service"),
+        ("some-new-service", "/ask", "Unknown", "some-new-service"),
+        ("", "/v1/chat/completions", "OpenAI", "openai-compatible"),
+        ("", "/v1/messages", "Anthropic", "anthropic"),
+    ],
+)
+def test_the_path_says_which_dialect_and_the_service_who(
+    service: str, path: str, kind: str, named: str
+) -> None:
+    found = recognise(post(path, {}), service)
+    assert (type(found).__name__, found.name if found else "") == (kind, named)
+
+
+def test_nobody_is_recognised_without_a_sign() -> None:
+    assert recognise(post("/submit", {"text": "hello"}), "") is None
+
+
+def test_unknown_services_are_read_as_far_as_text_is_found() -> None:
+    call = read("/ask", {"question": "what is <this>?", "flags": [1, 2]}, "some-new-service")
+    assert (call.operation, call.shape, [text.text for text in call.texts]) == (
+        "other",
+        "unknown",
+        ["what is <this>?"],
+    )
+    call = read("/rpc", b"\x0a\x1fthe merger closes on the first\x12\x04\x00\x01\x02\x03", "some-new-service",
+                content_type="application/grpc-web+proto")  # fmt: skip
+    assert (call.shape, [text.text for text in call.texts], call.cut) == (
+        "unknown",
+        ["the merger closes on the first"],
+        True,
+    )
+    assert [text.where for text in call.texts] == [None]
+
+
+def test_models_come_from_the_body_the_path_or_the_query() -> None:
+    assert (
+        read("/v1/x/models/gemini-2.0:generateContent", {"contents": []}, "gemini-api").model == "gemini-2.0"
+    )
+    assert (
+        read("/model/arn%3Aaws%3Amodel%2Fx/converse", {"messages": []}, "amazon-bedrock").model
+        == "arn:aws:model/x"
+    )
+    assert read("/v1/chat/completions", {"model": "a\x1b[31m" + "b" * 500}).model.startswith("a\\x1b[31m")
+
+
+def test_conversations_have_roles_and_sizes() -> None:
+    messages = [
+        {"role": "developer", "content": "rules"},
+        {"role": "user", "content": [{"type": "text", "text": "12345"}, {"type": "input_audio", "input_audio": {"data": "A" * 200}}]},
+        {"role": "martian", "content": "x"},
+        "not a message",
+        {"role": 7, "content": None},
+    ]  # fmt: skip
+    call = read("/v1/chat/completions", {"messages": messages})
+    assert call.messages == (
+        Message("system", 5), Message("user", 5), Message("other", 1), Message("user", 13), Message("other", 0),
+    )  # fmt: skip
+    assert call.system == "rules"
+    assert [one.size for one in call.attachments] == [150]
+
+
+def test_batches_hold_requests() -> None:
+    body = {
+        "requests": [
+            {"params": {"model": "m", "system": "s", "messages": [{"role": "user", "content": "one"}]}}
+        ]
+    }
+    call = read("/v1/messages/batches", body, "claude-api")
+    assert (call.operation, call.model, call.system) == ("batch", "m", "s")
+    lines = b'{"body": {"messages": [{"role": "user", "content": "one"}]}}\n{"body": {"messages": [{"role": "user", "content": "two"}]}}'
+    call = read("/v1/batches", lines, "openai-api", content_type="application/jsonl")
+    assert [text.where for text in call.texts] == ["/0/body/messages/0/content", "/1/body/messages/0/content"]
+
+
+def test_repeated_names_are_a_flaw_that_rewriting_heals() -> None:
+    body = (
+        b'{"messages":[{"role":"user","content":"secret"}],"messages":[{"role":"user","content":"nothing"}]}'
+    )
+    call = read("/v1/chat/completions", body)
+    assert call.flaws == ("repeated name",)
+    found = recognise(post("/v1/chat/completions", body), "openai-api")
+    assert found
+    assert b"secret" not in found.rewrite(post("/v1/chat/completions", body), {})
+
+
+def test_what_is_too_deep_or_too_much_is_cut_and_bounded() -> None:
+    deep = b'{"messages":[{"role":"user","content":' + b"[" * 150 + b'"x"' + b"]" * 150 + b"}]}"
+    assert read("/v1/chat/completions", deep).cut
+    assert read("/v1/chat/completions", b"[" * 100_000).cut
+    assert read("/v1/chat/completions", b'{"a":' * 100_000 + b"1" + b"}" * 100_000).cut
+    assert read("/v1/chat/completions", b"[" + b"{}," * 600_000 + b"{}]").cut
+    many = read("/v1/chat/completions", {"messages": [{"role": "user", "content": "x"}] * 30_000})
+    assert many.cut
+    assert len(many.texts) <= 20_000
+
+
+@given(
+    trees,
+    st.sampled_from(ALL),
+    st.sampled_from(["/v1/chat/completions", "/mcp", "/x", "/api/chat", "/model/m/invoke"]),
+)
+@settings(max_examples=150, deadline=None)
+def test_any_document_is_read_without_an_error(tree: Any, service: str, path: str) -> None:
+    request = post(path, tree)
+    found = recognise(request, service)
+    assert isinstance(found, Provider)
+    call = found.request(request)
+    for text in call.texts if call else ():
+        if text.where is not None:
+            found.rewrite(request, {text.where: "y"})
+    for verdict in ("block", "coach", "limit"):
+        assert found.error(verdict, "no", request).status in (200, 202, 403, 429)
+
+
+@given(st.binary(max_size=300), st.sampled_from(ALL), st.sampled_from([
+    "application/json", "multipart/form-data; boundary=b", "application/x-www-form-urlencoded", "application/x-ndjson",
+    "text/plain", "application/octet-stream", "", "application/grpc"]))  # fmt: skip
+@settings(max_examples=150, deadline=None)
+def test_any_bytes_are_read_without_an_error(data: bytes, service: str, kind: str) -> None:
+    request = post("/upload", data, content_type=kind)
+    found = recognise(request, service)
+    assert found
+    found.request(request)
+    found.rewrite(request, {})
+
+
+@given(st.text())
+def test_base64_is_decoded_or_refused(text: str) -> None:
+    assert decode64(text) is None or isinstance(decode64(text), bytes)
