@@ -50,8 +50,9 @@ def main() -> int:
     capture = DEMO / "office.pcap"
     print("An hour in a small office, made from real TLS, QUIC and HTTP:", flush=True)
     subprocess.run([sys.executable, ROOT / "deploy/demo/office.py", capture], check=True)
-    read = [*AISCOPE, "read", capture, "--inventory", capture.with_suffix(".csv"), "--store", STORE]
-    subprocess.run(read, check=True)
+    people, policy = capture.with_suffix(".csv"), ROOT / "deploy/policy.example.yaml"
+    read = [*AISCOPE, "read", capture, "--inventory", people, "--policy", policy]
+    subprocess.run([*read, "--store", STORE], check=True)
     print("\nThe dashboard's pages on this store:", flush=True)
     subprocess.run([*AISCOPE, "dashboard", "--check", "--store", STORE], check=True)
     port = free_port()
