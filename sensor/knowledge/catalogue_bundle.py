@@ -149,6 +149,36 @@ def newest(home: Path) -> Path:
     return installed.resolve() if installed.exists() and version(installed) > version(PACKAGED) else PACKAGED
 
 
+def stamp(home: Path, overrides: Path | None) -> tuple[object, ...]:
+    """Which catalogue is in use, cheap enough to ask every second: it differs once there is another one."""
+    mine: list[tuple[str, int, int]] = []
+    if overrides:
+        with os.scandir(overrides) as entries:
+            states = [(entry.name, entry.stat()) for entry in entries if entry.name.endswith(".yaml")]
+        mine = sorted((name, state.st_mtime_ns, state.st_size) for name, state in states)
+    return newest(home), version(newest(home)), tuple(mine)
+
+
+class Changes:
+    """Says when the catalogue in use is another one than when it was asked last, or made.
+
+    What cannot be read, since it is being replaced, is no change yet.
+    """
+
+    def __init__(self, home: Path, overrides: Path | None = None) -> None:
+        self._places = home, overrides
+        self._seen = stamp(home, overrides)
+
+    def changed(self) -> bool:
+        """Whether to load it again."""
+        try:
+            now = stamp(*self._places)
+        except (OSError, CatalogueError):
+            return False
+        before, self._seen = self._seen, now
+        return now != before
+
+
 def install(data: bytes, key: Ed25519PublicKey, home: Path) -> str:
     """Put a bundle in use under `home`; the catalogue's id. Raises `BundleError` and changes nothing."""
     files = unpack(data, key)

@@ -17,7 +17,16 @@ from cryptography.hazmat.primitives.asymmetric.ed25519 import Ed25519PrivateKey
 
 from sensor.knowledge import catalogue_bundle as bundles
 from sensor.knowledge.catalogue import load, version
-from sensor.knowledge.catalogue_bundle import MAGIC, BundleError, fetch, install, newest, pack, unpack
+from sensor.knowledge.catalogue_bundle import (
+    MAGIC,
+    BundleError,
+    Changes,
+    fetch,
+    install,
+    newest,
+    pack,
+    unpack,
+)
 from sensor.knowledge.catalogue_load import PACKAGED
 
 KEY = Ed25519PrivateKey.generate()
@@ -84,6 +93,24 @@ def test_install_and_go_on(tmp_path: Path, bundle: Callable[..., bytes]) -> None
     third = install(bundle(FIRST + 2), PIN, home)
     assert {path.name for path in home.iterdir()} == {".lock", "current", second, third}
     assert load(newest(home), cache=False).match("chat.example")
+
+
+def test_changes_are_told_once(tmp_path: Path, bundle: Callable[..., bytes]) -> None:
+    home, overrides = tmp_path / "home", tmp_path / "mine"
+    overrides.mkdir()
+    changes = Changes(home, overrides)
+    assert not changes.changed()
+    install(bundle(FIRST), PIN, home)
+    assert [changes.changed(), changes.changed()] == [True, False]
+    install(bundle(FIRST + 1), PIN, home)
+    (overrides / "acme.yaml").write_text("vendor: acme\n")
+    assert [changes.changed(), changes.changed()] == [True, False]
+    (overrides / "notes.txt").write_text("not a catalogue's file")
+    assert not changes.changed()
+    (overrides / "acme.yaml").unlink()
+    assert changes.changed()
+    (home / "current" / "version.yaml").write_text("half")
+    assert not changes.changed()
 
 
 def test_a_package_that_is_newer_wins(tmp_path: Path, bundle: Callable[..., bytes]) -> None:
