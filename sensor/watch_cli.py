@@ -1,12 +1,13 @@
 """`aiscope watch`: interfaces to rows, for as long as it runs.
 
-interfaces -> engine -> monitor -> here -> spool or store. Once the sockets are open privileges are given away:
-no packet is looked at with them.
+interfaces -> engine -> monitor -> here -> spool or store. Once the sockets are open privileges are given
+away: no packet is looked at with them.
 """
 
 from __future__ import annotations
 
 import contextlib
+import importlib
 import os
 import pwd
 import signal
@@ -72,17 +73,18 @@ def watch(
     from sensor.config import load
     from sensor.watch_privileges import drop, user_to_be
 
+    become = user_to_be(user)
+    if become:
+        os.environ["HOME"] = become.pw_dir  # has the data
     settings = load(flags={_FLAGS[name]: value for name, value in flags.items()} | {"spool.path": spool})
     if everything and not settings.watch.allow_all:
         raise click.ClickException(
             "--all on live traffic reports every connection of everybody: allow it first "
             "with `allow_all = true` in [watch] of the settings"
         )
-    become = user_to_be(user)
     live, engine, catalogue = _opened(settings, interfaces, everything, not no_promiscuous)
+    _load()
     drop(become)
-    if become:  # whose home has the data
-        settings = load(flags={_FLAGS[name]: value for name, value in flags.items()} | {"spool.path": spool})
     if store is not None:
         settings = _stored_in(settings, store)
     watching = Watching(live, settings, catalogue, engine, interfaces, everything)
@@ -114,9 +116,19 @@ def _opened(
     try:
         return open_live(engine, interfaces, told, settings.limits, options), engine, catalogue
     except PermissionError as error:
-        raise click.ClickException(
-            f"{error.filename}: capturing needs root or the capability CAP_NET_RAW"
-        ) from None
+        reason = "capturing needs root or the capability CAP_NET_RAW"
+        raise click.ClickException(f"{error.filename}: {reason}") from None
+    except OSError as error:
+        raise click.ClickException(f"{error.filename}: {error.strerror}") from None
+
+
+def _load() -> None:
+    """Imported now rather than when it is needed: whom we become may not be able to read it.
+
+    Nothing that starts threads, as pyarrow does: they would keep their capabilities.
+    """
+    for name in ("knowledge.inventory", "knowledge.place", "monitor", "read_cli", "watch_sink"):
+        importlib.import_module(f"sensor.{name}")
 
 
 def _catalogue(settings: Settings) -> Catalogue:

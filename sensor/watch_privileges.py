@@ -39,15 +39,14 @@ def _known(name: str) -> bool:
 
 
 def drop(user: pwd.struct_passwd | None) -> None:
-    """Become `user`, whose home is home from here on, and give every capability away.
+    """Become `user` and give every capability away.
 
     Capabilities are a thread's own: call it while there is one thread.
     """
-    if user and os.geteuid() == 0:
+    if user and os.geteuid() != user.pw_uid:
         os.setgroups([])
         os.setresgid(user.pw_gid, user.pw_gid, user.pw_gid)
         os.setresuid(user.pw_uid, user.pw_uid, user.pw_uid)
-        os.environ["HOME"] = user.pw_dir
     libc = ctypes.CDLL(None, use_errno=True)
     _check(libc.prctl(_PR_CAP_AMBIENT, _PR_CAP_AMBIENT_CLEAR_ALL, 0, 0, 0))
     header = struct.pack("=Ii", _CAPABILITY_VERSION_3, 0)

@@ -34,7 +34,11 @@ impl Live {
         let cores = (0..workers.max(1)).map(|_| core()).collect::<PyResult<_>>()?;
         let capture = Capture::open(Options { interfaces, ring, promiscuous, filter }, cores);
         let capture = capture.map_err(|(interface, error)| match error.raw_os_error() {
-            Some(code) => PyOSError::new_err((code, error.to_string(), interface)),
+            Some(code) => {
+                let text = error.to_string();
+                let text = text.split(" (os error").next().unwrap_or_default().to_owned();
+                PyOSError::new_err((code, text, interface))
+            }
             None => PyOSError::new_err(format!("{interface}: {error}")),
         })?;
         Ok(Self { capture })

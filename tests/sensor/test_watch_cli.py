@@ -1,0 +1,288 @@
+"""`aiscope watch` on a wire: what was sent is counted, named and delivered, whatever happens meanwhile."""
+
+from __future__ import annotations
+
+import signal
+import struct
+import time
+from collections.abc import Iterator
+from pathlib import Path
+
+import pytest
+from scapy.layers.dns import DNS, DNSQR, DNSRR
+
+from tests.sensor.packets.build import RST, Talk, ethernet, ipv4, tcp, udp
+from tests.sensor.packets.conftest import installed
+from tests.sensor.wire.samples import openssl_hello
+from tests.sensor.wire_pair import Pair, reason_to_skip
+
+pytestmark = [pytest.mark.timeout(60), pytest.mark.skipif(bool(why := reason_to_skip()), reason=why)]
+ENGINES = pytest.mark.parametrize("engine", installed())
+NATIVE = pytest.mark.skipif("native" not in installed(), reason="the native engine is not installed")
+HELLO = openssl_hello("api.openai.com")
+
+
+@pytest.fixture(scope="module")
+def pair() -> Iterator[Pair]:
+    made = Pair()
+    yield made
+    made.close()
+
+
+@pytest.fixture(autouse=True)
+def nothing_set(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
+    monkeypatch.chdir(tmp_path)
+    monkeypatch.setenv("XDG_DATA_HOME", str(tmp_path / "data"))
+
+
+def use(number: int = 0, hello: bytes = HELLO) -> list[bytes]:
+    """One connection to a service, whole. Packets of one connection have an identification each."""
+    talk = (
+        Talk(sport=40_000 + number, isn=1_000 + number)
+        .hands()
+        .up(hello)
+        .down(b"\x16\3\3\0\2ab")
+        .up(b"x" * 50)
+        .bye()
+    )
+    return [one.data[:18] + struct.pack(">H", 1 + at) + one.data[20:] for at, one in enumerate(talk.frames)]
+
+
+def tagged(frame: bytes, vlan: int) -> bytes:
+    return frame[:12] + struct.pack(">HH", 0x8100, vlan) + frame[12:]
+
+
+def flat(lists: list[list[bytes]]) -> list[bytes]:
+    return [one for some in lists for one in some]
+
+
+@ENGINES
+def test_everything_is_counted_and_use_is_named(pair: Pair, engine: str) -> None:
+    with pair.watch("--json", "--engine", engine) as watch:
+        sent = pair.send(flat([use(number) for number in range(30)]), pause=0.0005)
+        assert watch.stop() == 0
+    rows = watch.table("connections")
+    assert {(row["service"], row["protocol"], row["evidence"] in ("sni", "flow")) for row in rows} == {
+        ("openai-api", "tls", True)
+    }
+    assert sum(row["first"] for row in rows) == 30
+    assert watch.total("packets") == sent
+    assert watch.total("dropped_kernel") == 0
+    assert f"{sent:,} packets, 0 dropped by the kernel" in watch.said
+    now = time.time()
+    stats = watch.table("sensor_stats")[-1]
+    assert stats["engine"] == engine
+    assert stats["end_time"][:13] in (time.strftime("%Y-%m-%dT%H", time.gmtime(now - s)) for s in (0, 60))
+
+
+@ENGINES
+def test_tags_the_kernel_took_off_are_back(pair: Pair, engine: str) -> None:
+    with pair.watch("--json", "--engine", engine, "--filter", "tcp port 443") as watch:
+        sent = pair.send(tagged(one, 42) for one in use())
+        pair.send(ethernet(ipv4(udp(b"no", 40_000, 9_999), 17)) for _ in range(10))
+        assert watch.stop(signal.SIGINT) == 0
+    assert [row["vlan"] for row in watch.table("connections")] == [42]
+    assert watch.total("packets") == sent
+
+
+@ENGINES
+def test_both_copies_of_a_packet(pair: Pair, engine: str) -> None:
+    with pair.watch("--json", "--engine", engine) as watch:
+        sent = pair.send(flat([[one, one] for one in use()]))
+        watch.stop()
+    assert watch.total("packets") == watch.total("duplicates") == sent // 2
+    assert sum(row["packets_up"] + row["packets_down"] for row in watch.table("connections")) == sent // 2
+    assert f"{sent // 2} duplicates" in watch.said
+
+
+def test_a_mirror_of_one_direction(pair: Pair) -> None:
+    with pair.watch("--json") as watch:
+        up = [one for number in range(25) for one in use(number) if one[26:30] == b"\x0a\0\0\1"]
+        over = (ethernet(ipv4(tcp(sport=40_000 + number, flags=RST), 6)) for number in range(25))
+        pair.send([*up, *over])
+        watch.stop(pause=0.5)
+    assert "only one direction of" in watch.said
+    assert "25 of 25 connections in one direction only" in watch.said
+    assert [row["rule"] for row in watch.table("findings")] == ["one-way-mirror"]
+    assert {row["packets_down"] for row in watch.table("connections")} == {0}
+
+
+@ENGINES
+def test_down_up_and_another_mtu(pair: Pair, engine: str) -> None:
+    with pair.watch("--json", "--engine", engine) as watch:
+        sent = pair.send(use())
+        pair.ip("link", "set", pair.here, "down")
+        time.sleep(0.8)
+        pair.ip("link", "set", pair.here, "up")
+        for name in (pair.here, pair.there):
+            pair.ip("link", "set", name, "mtu", "9000")
+        time.sleep(0.3)
+        sent += pair.send(use(1, openssl_hello("api.anthropic.com")))
+        sent += pair.send([ethernet(ipv4(udp(bytes(8_000), 40_000, 9_999), 17))])
+        assert watch.stop() == 0
+    assert "Network is down" in watch.said
+    assert {row["service"] for row in watch.table("connections")} == {"openai-api", "claude-api"}
+    assert watch.total("packets") == sent
+
+
+@ENGINES
+def test_drops_are_the_difference(pair: Pair, engine: str) -> None:
+    ring = {"AISCOPE_WATCH_RING": str(4 << 20)}
+    with pair.watch("--json", "--engine", engine, env=ring) as watch:
+        watch.tell(signal.SIGSTOP)
+        sent = pair.send([ethernet(ipv4(udp(bytes(1_400), 40_000, 9_999), 17))] * 80_000)
+        watch.tell(signal.SIGCONT)
+        watch.stop(pause=1.5)
+    assert watch.total("dropped_kernel") > 0
+    assert watch.total("packets") + watch.total("dropped_kernel") == sent
+    assert "packets dropped by the kernel so far" in watch.said
+
+
+def test_another_user_without_capabilities(pair: Pair) -> None:
+    with pair.watch("--json", "--user", "nobody") as watch:
+        threads = powers(watch.pid)
+        pair.send(use())
+        assert watch.stop() == 0
+    assert threads == {("65534", 0, 0, "1")}
+    assert len(watch.table("connections")) == 1
+    assert "as nobody, without capabilities" in watch.said
+
+
+def test_one_capability_is_enough(pair: Pair) -> None:
+    only = ("setpriv", "--bounding-set", "-all,+net_raw", "--inh-caps", "-all", "--")
+    with pair.watch("--json", "--user", "root", prefix=only) as watch:
+        threads = powers(watch.pid)
+        pair.send(use())
+        assert watch.stop() == 0
+    assert threads == {("0", 0, 0, "1")}
+    assert len(watch.table("connections")) == 1
+
+
+def powers(pid: int) -> set[tuple[str, int, int, str]]:
+    """User, permitted and effective capabilities and no_new_privs of every thread."""
+    found = set()
+    for task in Path(f"/proc/{pid}/task").iterdir():
+        lines = dict(
+            line.split(":\t", 1) for line in (task / "status").read_text().splitlines() if ":\t" in line
+        )
+        user = lines["Uid"].split()[1]
+        found.add((user, int(lines["CapPrm"], 16), int(lines["CapEff"], 16), lines["NoNewPrivs"].strip()))
+    return found
+
+
+def test_another_catalogue_at_sighup(pair: Pair, tmp_path: Path) -> None:
+    mine = tmp_path / "mine"
+    mine.mkdir()
+    with pair.watch("--json", env={"AISCOPE_CATALOGUE_OVERRIDES": str(mine)}) as watch:
+        hello = openssl_hello("models.example.org")
+        pair.send(use(1, hello))
+        (mine / "own.yaml").write_text(OWN)
+        watch.tell(signal.SIGHUP, pause=1.5)
+        pair.send(use(2, hello))
+        (mine / "own.yaml").write_text("vendor: [")
+        watch.tell(signal.SIGHUP, pause=1.5)
+        pair.send(use(3, hello))
+        assert watch.stop() == 0
+    assert [(row["service"], row["client_port"]) for row in watch.table("connections")] == [
+        ("own-models", 40_002),
+        ("own-models", 40_003),
+    ]
+    assert "the catalogue stays as it is" in watch.said
+
+
+OWN = """
+vendor: own
+name: Our own
+country: DE
+services:
+  - id: own-models
+    name: Own models
+    category: self-hosted
+    description: Models of our own
+    hosts:
+      api: [models.example.org]
+    sources: [https://example.org]
+    checked: 2026-11-22
+    fires: [models.example.org]
+    silent: [example.org]
+"""
+
+
+def test_everything_only_where_the_settings_allow_it(pair: Pair) -> None:
+    with pytest.raises(AssertionError, match="allow it first"), pair.watch("--json", "--all"):
+        pass
+    with pair.watch("--json", "--all", env={"AISCOPE_WATCH_ALLOW_ALL": "true"}) as watch:
+        pair.send(use(0, openssl_hello("intranet.example.org")))
+        watch.stop()
+    assert [row["server_name"] for row in watch.table("connections")] == ["intranet.example.org"]
+    (recorded,) = watch.table("findings")
+    assert (recorded["rule"], recorded["tags"]) == ("watch-all", ["sensor", "audit"])
+
+
+@NATIVE
+def test_workers_share_what_they_learn(pair: Pair) -> None:
+    """A flow has one worker, whichever way its packets go; a name from DNS is known to all of them."""
+    answers = [answer(f"10.0.1.{client}", f"192.0.2.{client}") for client in range(1, 33)]
+    with pair.watch("--json", "--workers", "4") as watch:
+        sent = pair.send(answers)
+        time.sleep(0.3)
+        for client in range(1, 33):
+            talk = (
+                Talk(f"10.0.1.{client}", f"192.0.2.{client}")
+                .hands()
+                .up(b"?" * 30)
+                .down(b"!" * 30)
+                .up(b"?")
+                .bye()
+            )
+            sent += pair.send(one.data for one in talk.frames)
+        watch.stop()
+    rows = watch.table("connections")
+    assert len(rows) == 32
+    assert {(row["service"], row["name_source"], row["packets_up"], row["packets_down"]) for row in rows} == {
+        ("openai-api", "dns", 6, 3)
+    }
+    assert watch.total("packets") == sent
+
+
+def answer(client: str, address: str) -> bytes:
+    reply = DNS(
+        id=1,
+        qr=1,
+        qd=DNSQR(qname="api.openai.com"),
+        an=DNSRR(rrname="api.openai.com", rdata=address, ttl=300),
+    )
+    return ethernet(ipv4(udp(bytes(reply), 53, 40_000), 17, "10.9.9.9", client))
+
+
+@NATIVE
+def test_into_a_store_of_this_machine_and_into_a_spool(pair: Pair, tmp_path: Path) -> None:
+    from collector.store import Store
+    from sensor.delivery.outbox import status
+
+    spool = tmp_path / "rows.spool"
+    with (
+        pair.watch("--store", str(tmp_path / "store")) as stored,
+        pair.watch("--spool", str(spool)) as spooled,
+    ):
+        pair.send(use())
+        assert (stored.stop(), spooled.stop()) == (0, 0)
+    with Store(f"chdb://{tmp_path / 'store'}") as store:
+        (row,) = store.rows("SELECT service, sum(bytes_up) AS up FROM connections GROUP BY service")
+        assert (row["service"], row["up"]) == ("openai-api", len(HELLO) + 50)
+    assert status(spool).rows == 2  # the connection and the statistics
+
+
+def test_what_cannot_be_watched(pair: Pair) -> None:
+    pair.here, here = "nosuch0", pair.here
+    try:
+        with pytest.raises(AssertionError, match="aiscope: nosuch0: No such device"), pair.watch("--json"):
+            pass
+    finally:
+        pair.here = here
+    with pytest.raises(AssertionError, match="filter"), pair.watch("--json", "--filter", "no such word"):
+        pass
+    nobody = ("setpriv", "--bounding-set", "-all", "--inh-caps", "-all", "--")
+    watch = pair.watch("--json", "--user", "root", prefix=nobody)
+    with pytest.raises(AssertionError, match="needs root or the capability CAP_NET_RAW"), watch:
+        pass
