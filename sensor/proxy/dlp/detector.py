@@ -29,15 +29,20 @@ _PIECES = {
 }
 
 
+def expanded(pattern: str) -> str:
+    """A pattern with its pieces written out."""
+    for name, text in _PIECES.items():
+        pattern = pattern.replace(name, text)
+    return pattern
+
+
 def compiled(pattern: str) -> Any:
     """A pattern over UTF-8 bytes, in linear time whatever the input. Raises ValueError."""
     options = re2.Options()
     options.max_mem = _MEMORY
     options.log_errors = False
-    for name, text in _PIECES.items():
-        pattern = pattern.replace(name, text)
     try:
-        return re2.compile(pattern.encode(), options)
+        return re2.compile(expanded(pattern).encode(), options)
     except re2.error as error:
         reason = error.args[0] if error.args else ""
         text = reason.decode("utf-8", "replace") if isinstance(reason, bytes) else str(reason)

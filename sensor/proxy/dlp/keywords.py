@@ -37,17 +37,25 @@ class Found:
 
 
 class Keywords:
-    """Literal words, each with its owners. Case is ignored."""
+    """Literal words, each with its owners. Case is ignored.
 
-    def __init__(self, owners: dict[str, set[int]]) -> None:
-        self._pattern = automaton(words_pattern(owners)) if owners else None
+    `whole` ones count only as words of their own: `sin`, but not in `using`.
+    """
+
+    def __init__(self, owners: dict[str, set[int]], whole: dict[str, set[int]]) -> None:
+        parts = [words_pattern(owners, "").decode()] if owners else []
+        if whole:
+            parts.append(rf"(?:\b|_){words_pattern(whole, '').decode()}(?:\b|_)")
+        self._pattern = automaton(f"(?i){'|'.join(parts)}".encode()) if parts else None
+        owners = {word: owners.get(word, set()) | whole.get(word, set()) for word in (*owners, *whole)}
         # A match hides the keywords inside it (`token` in `auth_token`): they are found with it.
         self._inside: dict[str, tuple[tuple[int, int, str, tuple[int, ...]], ...]] = {}
         for keyword in owners:
             parts = []
             for start in range(len(keyword)):
                 for end in range(start + 1, len(keyword) + 1):
-                    if asked := owners.get(part := keyword[start:end]):
+                    part = keyword[start:end]
+                    if asked := owners.get(part) if part not in whole or part == keyword else None:
                         before, own = len(keyword[:start].encode()), len(part.encode())
                         parts.append((before, before + own, part, tuple(sorted(asked))))
             self._inside[keyword] = tuple(parts)
@@ -61,7 +69,7 @@ class Keywords:
             if at >= end:
                 return
             matched = data[at:stop].decode("utf-8", "replace").lower()
-            for first, last, keyword, asked in self._inside.get(matched, ()):
+            for first, last, keyword, asked in self._inside.get(matched) or self._inside.get(matched.strip("_"), ()):
                 yield Found(at + first, at + last, keyword, asked)
 
 

@@ -5,12 +5,15 @@ from __future__ import annotations
 from collections.abc import Iterable, Iterator
 from typing import Any
 
-from sensor.proxy.dlp.detector import Detector, compiled
+import re2
+
+from sensor.proxy.dlp.detector import Detector, compiled, expanded
 from sensor.proxy.dlp.keywords import automaton, words_pattern
 from sensor.proxy.dlp.model import CONFIDENCES, Limits
 from sensor.proxy.dlp.validators import check, placeholder
 
 _BEFORE, _AFTER = 96, 48  # bytes around a match in which context counts
+_QUICK_BYTES, _QUICK_MEMORY = 512, 64 << 20
 _DENIED = 28  # bytes before it in which a denying word counts
 
 Span = tuple[int, int, str]  # start and end in bytes, confidence
@@ -23,7 +26,8 @@ def _near(words: Iterable[str]) -> Any:
     ends = [words_pattern(long, "").decode()] if long else []
     if short:
         ends.append(words_pattern(short, "").decode() + r"(?:[^\pL]|$)")
-    return automaton(rf"(?i)(?:^|[^\pL])(?:{'|'.join(ends)})".encode())
+    text = rf"(?i)(?:^|[^\pL])(?:{'|'.join(ends)})".replace(r"\ ", "[ _\\-]")  # also as a key is written
+    return automaton(text.encode())
 
 
 def _values(pattern: Any, data: bytes, at: int, end: int, reach: int) -> Iterator[tuple[int, int]]:
@@ -88,3 +92,27 @@ class Ready:
         ):
             return None
         return start, end, confidence
+
+
+class Quick:
+    """Which of several detectors have a match in a short text, asked once for all of them."""
+
+    def __init__(self, ready: list[Ready]) -> None:
+        options = re2.Options()
+        options.max_mem = _QUICK_MEMORY
+        options.log_errors = False
+        self._set = re2.Set.SearchSet(options)
+        self._owners = []
+        for number, entry in enumerate(ready):
+            for pattern in entry.detector.pattern:
+                self._set.Add(expanded(pattern))
+                self._owners.append(number)
+        self._set.Compile()
+        self._all = list(range(len(ready)))
+
+    def worth(self, data: bytes, start: int, end: int) -> list[int]:
+        """Numbers of those detectors. In long texts the sets that matched become too many: then all of them."""
+        if end - start > _QUICK_BYTES:
+            return self._all
+        found = self._set.Match(data[max(0, start - 4) : end + 4])
+        return sorted({self._owners[n] for n in found or ()})

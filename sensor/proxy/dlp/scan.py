@@ -17,7 +17,7 @@ from sensor.proxy.dlp.detector import Detector, compiled
 from sensor.proxy.dlp.keywords import Found, Keywords, clusters, merged
 from sensor.proxy.dlp.load import PACKAGED, load
 from sensor.proxy.dlp.model import CONFIDENCES, Hit, Limits, Scan, Text, problem
-from sensor.proxy.dlp.patterns import Ready
+from sensor.proxy.dlp.patterns import Quick, Ready
 from sensor.proxy.dlp.site import Site
 
 # Six digits with little in between: what numbers of people, cards and accounts have.
@@ -31,8 +31,8 @@ _RANK = {
             "exact-match",
             "credentials",
             "custom",
-            "payment-card",
             "iban",
+            "payment-card",
             "national-id",
             "email",
             "phone",
@@ -56,15 +56,28 @@ class Config:
         self.detectors = (*detectors, *_word_lists(self.site))
         self.ready = {i: Ready(d, self.site.regions) for i, d in enumerate(self.detectors) if d.pattern}
         self.languages = code.Languages([d for d in self.detectors if d.marks])
-        owners: dict[str, set[int]] = defaultdict(set)
-        for index, detector in enumerate(self.detectors):
-            for word in (*detector.keywords, *detector.terms):
-                owners[word].add(index)
-        self.keywords = Keywords(owners)
-        self.on_digits = [i for i in self.ready if self.detectors[i].digits]
-        self.always = [
-            i for i in self.ready if not self.detectors[i].digits and not self.detectors[i].keywords
-        ]
+        self.keywords = _keywords(self.detectors)
+        self.on_digits = [i for i in self.ready if self.detectors[i].digits and not _by_context(self.detectors[i])]
+        self.quick = Quick([self.ready[i] for i in self.on_digits])
+        self.always = [i for i in self.ready if not self.detectors[i].digits and not self.detectors[i].keywords]
+
+
+def _by_context(detector: Detector) -> bool:
+    """Whether the words it needs are rarer than the digits it is about."""
+    return detector.needs_context and not detector.keywords
+
+
+def _keywords(detectors: Iterable[Detector]) -> Keywords:
+    owners: dict[str, set[int]] = defaultdict(set)
+    whole: dict[str, set[int]] = defaultdict(set)
+    for index, detector in enumerate(detectors):
+        for word in (*detector.keywords, *detector.terms):
+            owners[word].add(index)
+        if _by_context(detector):
+            for word in detector.context:
+                for written in {word, word.replace(" ", "_"), word.replace(" ", "-")}:
+                    (whole if len(word) < 5 and word.isascii() else owners)[written].add(index)
+    return Keywords(owners, whole)
 
 
 def _word_lists(site: Site) -> Iterator[Detector]:
@@ -175,9 +188,9 @@ def _where(
                 numbers.append((match.start() - _AROUND, match.end() + _AROUND))
         yield
     ranges = {index: merged(places, len(data)) for index, places in near.items()}
-    if numbers:
-        on = merged(numbers, len(data))
-        ranges |= dict.fromkeys(config.on_digits, on)
+    for start, end in merged(numbers, len(data)):
+        for number in config.quick.worth(data, start, end):
+            ranges.setdefault(config.on_digits[number], []).append((start, end))
     ranges |= {index: [(0, len(data))] for index in config.always}
     return ranges, terms
 

@@ -21,14 +21,24 @@ MAX_WORDS = 10_000  # they become one automaton
 MAX_FILE = 256 << 20
 _HASH = 8  # bytes: of five million entries and a million looked up, one in 4 million is wrong
 
+
+def _bytewise(pattern: bytes) -> Any:
+    """A pattern over bytes, whatever they stand for: its automaton is small and fast."""
+    options = re2.Options()
+    options.encoding = re2.Options.Encoding.LATIN1
+    return re2.compile(pattern, options)
+
+
 _CAPITALISED = r"\p{Lu}[\p{L}'’\-]*\.?"
 # Two to four capitalised words, or `Family, Given`.
 _PHRASES = compiled(rf"{_CAPITALISED}(?:,? {_CAPITALISED}){{1,3}}")
 _TOKENS = compiled(r"[\pL\pN_.+\-/#@]*[0-9@][\pL\pN_.+\-/#@]*")
 _GROUPED = compiled(r"\d(?:[ \-.]?\d){5,30}")  # numbers written in groups
 # A word that begins a shingle: chosen by its letters, so that the same text has the same shingles anywhere.
-_ANCHORS = compiled(r"(?i)\b[bfgkmvw]\p{L}{5,}")
+_ANCHORS = _bytewise(rb"(?i)(?:^|[^A-Za-z\x80-\xff])([bkvw][A-Za-z\x80-\xff]{5})")
 _SHINGLE = 5  # words
+# ASCII letters in lower case, other ASCII a space; what is beyond ASCII stays.
+_PLAIN = bytes(c if c > 127 or chr(c).isalnum() else 32 for c in bytes(range(256)).lower())
 _SHINGLE_BYTES = 160
 
 
@@ -90,11 +100,10 @@ def hash_value(key: bytes, value: str) -> bytes:
 def shingles(data: bytes, key: bytes) -> Iterator[tuple[int, bytes]]:
     """Place and hash of every chosen run of words."""
     for match in _ANCHORS.finditer(data):
-        at = match.start()
-        text = data[at : at + _SHINGLE_BYTES].decode("utf-8", "replace").casefold()
-        words = "".join(c if c.isalnum() else " " for c in text).split()[:_SHINGLE]
-        if len(words) == _SHINGLE:
-            yield at, _hash(key, " ".join(words))
+        at = match.start(1)
+        words = data[at : at + _SHINGLE_BYTES].translate(_PLAIN).split(None, _SHINGLE)
+        if len(words) > _SHINGLE:
+            yield at, hashlib.blake2b(b" ".join(words[:_SHINGLE]), key=key[:64], digest_size=_HASH).digest()
 
 
 def find_names(data: bytes, names: frozenset[str]) -> Iterator[tuple[int, int]]:

@@ -13,15 +13,17 @@ import io
 import tarfile
 import zipfile
 import zlib
+from collections.abc import Iterable
 from dataclasses import dataclass
 from email.message import Message
+from typing import Protocol
 from urllib.parse import parse_qsl
 
 from sensor.proxy.dlp.extract import documents, plain
 from sensor.proxy.dlp.extract.budget import Budget, ExtractLimits
 from sensor.proxy.dlp.model import Hit, Text
 
-__all__ = ["ExtractLimits", "Extracted", "extract"]
+__all__ = ["ExtractLimits", "Extracted", "attachments", "extract"]
 
 _JSON = ("application/json", "application/x-ndjson", "application/jsonl", "text/event-stream")
 _PICTURES = (b"\x89PNG", b"\xff\xd8\xff", b"GIF8", b"II*\0", b"MM\0*")
@@ -44,6 +46,28 @@ def extract(
     budget = Budget(limits or ExtractLimits())
     _read(body, content_type, where, budget, 0)
     return Extracted(tuple(budget.texts), tuple(budget.problems))
+
+
+class Attached(Protocol):
+    """A file that came with a request."""
+
+    @property
+    def type(self) -> str:
+        """Media type as stated, empty when not."""
+
+    @property
+    def data(self) -> bytes:
+        """Its bytes, or their beginning."""
+
+
+def attachments(
+    files: Iterable[tuple[str, Attached]], limits: ExtractLimits | None = None
+) -> tuple[tuple[Text, ...], tuple[Hit, ...]]:
+    """Texts and problems of files, each with the place it is called by. One budget for all of them."""
+    budget = Budget(limits or ExtractLimits())
+    for where, file in files:
+        _read(file.data, file.type, where, budget, 0)
+    return tuple(budget.texts), tuple(budget.problems)
 
 
 def _type(content_type: str) -> tuple[str, dict[str, str]]:
