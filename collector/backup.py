@@ -1,7 +1,7 @@
 """Backups by the engine's own BACKUP and RESTORE: a consistent state of every table, while rows come in.
 
-They are folders: of an embedded store under `backups/` in its directory, of a server where its
-`backups.allowed_path` says. What a restored store no longer has is what came in since.
+They are folders on the disk that the engine's configuration calls `backups`: of an embedded store `backups/`
+in its directory. What a restored store no longer has is what came in since.
 """
 
 from __future__ import annotations
@@ -15,7 +15,12 @@ from pathlib import Path
 
 from collector.store import DATABASE, Store, StoreError
 
-_NAME = re.compile(r"[A-Za-z0-9][A-Za-z0-9._-]{0,99}")
+_NAME = r"[A-Za-z0-9][A-Za-z0-9._-]{0,99}"
+# What `backup` sends: `aiscope collect` takes exactly this from an admin.
+STATEMENT = re.compile(
+    rf"BACKUP DATABASE {DATABASE} TO Disk\('backups', '{_NAME}'\)"
+    rf"( SETTINGS base_backup = Disk\('backups', '{_NAME}'\))?"
+)
 
 
 @dataclass(frozen=True, slots=True)
@@ -30,20 +35,23 @@ class Checked:
 
 def backup(store: Store, name: str, base: str = "") -> None:
     """Write a backup; with `base`, another backup's name, only what came in since. It refers to that one."""
-    since = f" SETTINGS base_backup = {_file(base)}" if base else ""
-    store.command(f"BACKUP DATABASE {DATABASE} TO {_file(name)}{since}")
+    since = f" SETTINGS base_backup = {_place(base)}" if base else ""
+    store.command(f"BACKUP DATABASE {DATABASE} TO {_place(name)}{since}")
 
 
 def restore(store: Store, name: str) -> None:
     """Fill a store that has no `aiscope` yet."""
     if store.rows("SELECT 1 AS one FROM system.databases WHERE name = {name:String}", {"name": DATABASE}):
         raise StoreError(f"{store.url}: has rows already: restore into an empty store, then put it in place")
-    store.command(f"RESTORE DATABASE {DATABASE} FROM {_file(name)}")
+    store.command(f"RESTORE DATABASE {DATABASE} FROM {_place(name)}")
     store.use()
 
 
 def offer(folder: Path, directory: Path) -> str:
-    """Put a backup's folder where the store in `directory` may read it, by links if possible; its name."""
+    """Put a backup's folder where the store in `directory` may read it, by links if possible; its name.
+
+    The backup that it is based on lies beside it.
+    """
     if not (folder / ".backup").is_file():
         raise StoreError(f"{folder}: no backup: it has no .backup file")
     target = directory / "backups" / folder.name
@@ -53,6 +61,10 @@ def offer(folder: Path, directory: Path) -> str:
             shutil.copytree(folder, target, copy_function=os.link)
         except shutil.Error:  # another file system
             shutil.copytree(folder, target, dirs_exist_ok=True)
+        if base := re.search(
+            rf"<base_backup>Disk\('backups', '({_NAME})'\)<", (folder / ".backup").read_text("utf-8")
+        ):
+            offer(folder.with_name(base[1]), directory)
     return folder.name
 
 
@@ -70,7 +82,7 @@ def verify(store: Store) -> Iterator[Checked]:
         yield Checked(row["name"], row["rows"], len(parts), problem)
 
 
-def _file(name: str) -> str:
-    if not _NAME.fullmatch(name):
+def _place(name: str) -> str:
+    if not re.fullmatch(_NAME, name):
         raise StoreError(f"{name!a}: a backup's name has letters, digits, dots, dashes and underscores")
-    return f"File('{name}')"
+    return f"Disk('backups', '{name}')"

@@ -153,6 +153,10 @@ def configuration(directory: Path, bounds: Bounds, owner: bool) -> Path:
 <mark_cache_size>{64 << 20}</mark_cache_size>
 <uncompressed_cache_size>0</uncompressed_cache_size>
 <users_config>{users}</users_config>
+<storage_configuration><disks>
+<backups><type>local</type><path>{directory}/backups/</path></backups>
+</disks></storage_configuration>
+<backups><allowed_disk>backups</allowed_disk></backups>
 </clickhouse>
 """,
     )
@@ -171,6 +175,8 @@ def _grants() -> list[str]:
         ),
         "GRANT SELECT, SHOW ON system.databases",
         "GRANT CREATE TEMPORARY TABLE ON *.*",
+        f"GRANT BACKUP ON {DATABASE}.*",
+        "GRANT READ, WRITE ON DISK",  # for backups: `allowed_disk` above
     ]
 
 

@@ -223,7 +223,13 @@ def _connection(directory: Path | None) -> str:
 
 def _options(directory: Path | None) -> dict[str, object]:
     """Of the embedded engine. Backups are written beside the data, and nowhere else."""
-    return {**_ENGINE, "backups.allowed_path": f"{directory}/backups"}
+    disk = "storage_configuration.disks.backups"
+    place = {
+        f"{disk}.type": "local",
+        f"{disk}.path": f"{directory}/backups/",
+        "backups.allowed_disk": "backups",
+    }
+    return {**_ENGINE, **place}
 
 
 def _embedded(directory: Path) -> Any:

@@ -1,13 +1,18 @@
 from __future__ import annotations
 
+import contextlib
 import json
 import os
+import socket
 import subprocess
 import sys
+import time
+import urllib.request
 from pathlib import Path
 
 import pytest
 
+from collector.users import add
 from sensor.knowledge.seal import load
 
 PREPARE = """
@@ -50,6 +55,7 @@ def test_backup_verify_restore(run, tmp_path: Path):
     assert "connections                       3 rows" in run("verify", folder)
     assert "sound" in run("verify")
     assert run("backup", "two", "--base", "one").strip().endswith("two")
+    assert "connections                       3 rows" in run("verify", folder.with_name("two"))
     assert "restored; 3 connection rows" in run("restore", folder, "--store", tmp_path / "new")
     assert "has rows already" in run("restore", folder, "--store", tmp_path / "new", code=1)
     file = next(
@@ -60,6 +66,43 @@ def test_backup_verify_restore(run, tmp_path: Path):
     file.write_bytes(b"x" * file.stat().st_size)
     run("verify", folder, code=1)
     assert not list(folder.parent.glob(".verify*"))
+
+
+def test_backup_of_a_store_that_is_served(run, tmp_path: Path):
+    users = tmp_path / "users.json"
+    tokens = {role: add(users, role, role) for role in ("admin", "analyst")}
+    with socket.create_server(("127.0.0.1", 0)) as free:
+        place = f"127.0.0.1:{free.getsockname()[1]}"
+    command = [
+        "-m",
+        "sensor.cli",
+        "collect",
+        "--store",
+        tmp_path / "store",
+        "--listen",
+        place,
+        "--users",
+        users,
+    ]
+    environment = {**os.environ, "HOME": str(tmp_path)}
+    with subprocess.Popen(
+        [sys.executable, *map(str, command)], env=environment, stderr=subprocess.DEVNULL
+    ) as process:
+        deadline = time.monotonic() + 30
+        while time.monotonic() < deadline:
+            with contextlib.suppress(OSError), urllib.request.urlopen(f"http://{place}/ping"):
+                break
+            time.sleep(0.1)
+        urls = {role: f"http://{role}:{token}@{place}/" for role, token in tokens.items()}
+        try:
+            assert run("backup", "one", "--store", urls["admin"]).strip() == "one"
+            assert "BACKUP_ALREADY_EXISTS" in run("backup", "one", "--store", urls["admin"], code=1)
+            run("backup", "two", "--store", urls["analyst"], code=1)
+        finally:
+            process.terminate()
+            process.wait(30)
+    assert "connections                       3 rows" in run("verify", tmp_path / "store/backups/one")
+    assert not (tmp_path / "store/backups/two").exists()
 
 
 def test_export_and_forget_find_plain_and_sealed_names(run, tmp_path: Path):
