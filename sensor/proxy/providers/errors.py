@@ -11,6 +11,7 @@ from typing import Any
 
 from sensor.proxy.providers import document
 from sensor.proxy.providers.model import Answer, Request
+from sensor.proxy.providers.shapes import clean
 
 CODE = "blocked_by_policy"
 _JSON = ("content-type", "application/json")
@@ -42,12 +43,8 @@ def _message(status: int, message: str, verdict: str) -> Any:
     return {"message": message}
 
 
-def _ollama(status: int, message: str, verdict: str) -> Any:
+def _error(status: int, message: str, verdict: str) -> Any:
     return {"error": message}
-
-
-def _huggingface(status: int, message: str, verdict: str) -> Any:
-    return {"error": message, "error_type": "rate_limited" if status == 429 else "forbidden"}
 
 
 def _chatgpt(status: int, message: str, verdict: str) -> Any:
@@ -61,8 +58,8 @@ FORMATS: dict[str, Callable[[int, str, str], Any]] = {
     "bedrock": _message,
     "mistral": _mistral,
     "cohere": _message,
-    "ollama": _ollama,
-    "huggingface": _huggingface,
+    "ollama": _error,
+    "huggingface": _error,
     "chatgpt": _chatgpt,
 }
 
@@ -75,6 +72,8 @@ def answer(dialect: str, verdict: str, message: str, retry_after: int | None = N
         headers.append(
             ("x-amzn-errortype", "ThrottlingException" if status == 429 else "AccessDeniedException")
         )
+    if dialect == "huggingface":  # its client shows this header rather than the body
+        headers.append(("x-error-message", clean(message).encode("ascii", "replace").decode()))
     if status == 403:
         headers.append(("x-should-retry", "false"))  # OpenAI's and Anthropic's SDKs ask for it first
     elif retry_after is not None:

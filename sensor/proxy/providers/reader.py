@@ -84,13 +84,17 @@ class Reader:
         if frame.data is None:
             if not frame.raw.strip() or frame.raw.startswith((b":", b"event:", b"id:", b"retry:")):
                 return  # a comment or an empty event
-            self._passed = self._passed or Kept()
-            self._passed.add(frame.raw, len(frame.raw))
-            self._cut = True
+            self._pass(frame.raw)
         elif isinstance(frame, AwsFrame):
             self._aws(frame)
         else:
             self._document(frame.data, frame.name)
+
+    def _pass(self, data: bytes) -> None:
+        """Bytes that cannot be read as a whole."""
+        self._passed = self._passed or Kept()
+        self._passed.add(data, len(data))
+        self._cut = True
 
     def _aws(self, frame: AwsFrame) -> None:
         if frame.name.endswith("Exception"):
@@ -117,8 +121,8 @@ class Reader:
             self._attachments.append(body.attach("", kind, data))
         elif kind.startswith("text/") and not kind.startswith("text/event"):
             self._keep(("body",), data.decode("utf-8", "replace"), "assistant")
-        else:
-            self._cut = self._cut or "json" in kind or self.stream
+        elif "json" in kind or self.stream:
+            self._pass(data)
 
     def _event(self, tree: Any, name: str) -> None:
         self._report.read(tree)

@@ -19,6 +19,7 @@ from sensor.proxy.providers.framing import AwsFrame, Frame, Framing, Messages, f
 
 LONGEST = 64  # characters of a placeholder
 HELD = 256  # channels with something held back
+HOLDABLE = 65_536  # bytes of an event that may be held
 STRINGS = 100_000  # of one event
 Lookup = Callable[[str], str | None]
 
@@ -105,7 +106,7 @@ class Restorer:
             held = self._held.pop(spot.channel, None)
             text = (held.text if held else "") + spot.text
             out, rest = self._replaced(text, spot.json)
-            if rest and len(self._held) < HELD:
+            if rest and len(self._held) < HELD and len(frame.raw) <= HOLDABLE:
                 self._held[spot.channel] = _Held(rest, spot, frame, event)
             else:
                 out += rest

@@ -282,3 +282,11 @@ def test_bombs_end(monkeypatch: pytest.MonkeyPatch) -> None:
         decoder = coding.Decoder(name_)
         passed = sum(len(piece) for piece in decoder.feed(bomb))
         assert (passed, decoder.cut) == (1 << 20, True)
+
+
+def test_a_document_with_too_much_in_it_still_tells_its_tokens() -> None:
+    numbers = b"[" + b"0.1," * 2_100_000 + b"0.1]"
+    got = read(
+        b'{"data":[{"embedding":' + numbers + b'}],"model":"e","usage":{"prompt_tokens":8,"total_tokens":8}}'
+    )
+    assert (got.cut, got.tokens_in, got.texts) == (True, 8, ())
