@@ -96,7 +96,7 @@ class Judge:
 
     def finish(self) -> Iterator[Event]:
         """What still waits."""
-        yield from self._release(self._now + 1)
+        yield from self._release(self._now + 1_000)
 
     def _release(self, before: int) -> Iterator[Event]:
         """Slices that ended before a time in ns. Those that end in the same microsecond count each other."""

@@ -29,6 +29,7 @@ UNKNOWN = "unknown"  # in a list of texts: where it is not known
 Verdict = Literal["allow", "tolerate", "alert", "coach", "limit", "redact", "block"]
 Rung = Literal["dns", "ip", "sni", "flow", "inferred", "decrypted"]
 Review = Literal["approved", "tolerated", "restricted", "rejected", "pending"]
+ReviewOrNone = Literal["approved", "tolerated", "restricted", "rejected", "pending", "unknown"]
 Day = Literal["mon", "tue", "wed", "thu", "fri", "sat", "sun"]
 Window = Literal["minute", "hour", "day", "week"]
 Direction = Literal["up", "down", "both"]
@@ -40,9 +41,12 @@ _CLOCK = re.compile(r"([01]\d|2[0-3]):([0-5]\d)|24:00")
 _NOT_TIMES = {"Factory", "localtime", "posixrules"}  # of this machine, not places
 
 
-def _listed(value: Any) -> Any:
+def _listed(item: Any) -> BeforeValidator:
     """One value stands for a list of one."""
-    return value if isinstance(value, list | tuple) else [value]
+    return BeforeValidator(
+        lambda value: value if isinstance(value, list | tuple) else [value],
+        json_schema_input_type=item | tuple[item, ...],
+    )
 
 
 def _size(value: Any) -> Any:
@@ -87,9 +91,9 @@ Glob = Annotated[
     StringConstraints(min_length=1, max_length=200, pattern=r"^[^\x00-\x1f\x7f-\x9f]+$"),
     AfterValidator(_glob),
 ]
-Globs = Annotated[tuple[Glob, ...], BeforeValidator(_listed), Field(min_length=1)]
+Globs = Annotated[tuple[Glob, ...], _listed(str), Field(min_length=1)]
 Country = Annotated[str, StringConstraints(pattern=r"^([A-Z]{2}|unknown)$")]
-Countries = Annotated[tuple[Country, ...], BeforeValidator(_listed), Field(min_length=1)]
+Countries = Annotated[tuple[Country, ...], _listed(Country), Field(min_length=1)]
 Subnet = Annotated[str, AfterValidator(_network)]
 Size = Annotated[int, BeforeValidator(_size, json_schema_input_type=str | int)]
 Clock = Annotated[int, BeforeValidator(_clock, json_schema_input_type=str)]
@@ -107,6 +111,12 @@ class Score(_Model):
     max: Annotated[int, Field(ge=0, le=100)] = 100
     unknown: bool = Field(default=False, description="services without a score as well")
 
+    @model_validator(mode="after")
+    def _some_score(self) -> Score:
+        if self.min > self.max:
+            raise ValueError("min is above max")
+        return self
+
 
 class Volume(_Model):
     """What a client moved to or from a service in a window of UTC, up to and with this event."""
@@ -119,7 +129,7 @@ class Volume(_Model):
 class Span(_Model):
     """A time of day on some days. One that ends before it begins goes over midnight."""
 
-    days: Annotated[tuple[Day, ...], BeforeValidator(_listed), Field(min_length=1)] = DAYS  # type: ignore[assignment]
+    days: Annotated[tuple[Day, ...], _listed(Day), Field(min_length=1)] = DAYS  # type: ignore[assignment]
     start: Clock = Field(default=0, alias="from")
     end: Clock = Field(default=1440, alias="until", description="not in it")
 
@@ -136,7 +146,7 @@ class Match(_Model):
     service: Globs | None = Field(default=None, description="ids of the catalogue; * for any characters")
     vendor: Globs | None = None
     category: Globs | None = None
-    review: Annotated[tuple[Review | Literal["unknown"], ...], BeforeValidator(_listed)] | None = Field(
+    review: Annotated[tuple[ReviewOrNone, ...], _listed(ReviewOrNone), Field(min_length=1)] | None = Field(
         default=None, description="what `reviews` says of the service; unknown: nothing"
     )
     score: Score | None = Field(default=None, description="the catalogue's risk score")
@@ -144,17 +154,17 @@ class Match(_Model):
     server_country: Countries | None = Field(default=None, description="where the server's address is")
     user: Globs | None = None
     group: Globs | None = None
-    subnet: Annotated[tuple[Subnet, ...], BeforeValidator(_listed), Field(min_length=1)] | None = Field(
+    subnet: Annotated[tuple[Subnet, ...], _listed(str), Field(min_length=1)] | None = Field(
         default=None, description="networks the client's address is in"
     )
-    evidence: Annotated[tuple[Rung, ...], BeforeValidator(_listed), Field(min_length=1)] | None = None
+    evidence: Annotated[tuple[Rung, ...], _listed(Rung), Field(min_length=1)] | None = None
     channel: Globs | None = Field(default=None, description="web, api, cli, ide, agent, mcp")
     operation: Globs | None = Field(default=None, description="of an exchange: chat, upload, tool_call, ...")
     data_class: Globs | None = Field(default=None, description="found by inspection")
     account: Globs | None = Field(default=None, description="account or organisation, where it was read")
     account_type: Globs | None = Field(default=None, description="corporate, personal, unknown")
     volume: Volume | None = None
-    time: Annotated[tuple[Span, ...], BeforeValidator(_listed), Field(min_length=1)] | None = Field(
+    time: Annotated[tuple[Span, ...], _listed(Span), Field(min_length=1)] | None = Field(
         default=None, description="in the policy's time zone"
     )
 
@@ -220,17 +230,17 @@ class Given(_Model):
     service: str = ""
     vendor: str | None = None
     category: str | None = None
-    review: Review | Literal["unknown"] | None = None
+    review: ReviewOrNone | None = None
     score: Annotated[int, Field(ge=0, le=100)] | Literal["unknown"] | None = None
     country: str | None = None
     server_country: str = ""
     user: str = ""
-    group: Annotated[tuple[str, ...], BeforeValidator(_listed)] = ()
+    group: Annotated[tuple[str, ...], _listed(str)] = ()
     client_ip: Annotated[str, AfterValidator(lambda text: str(ipaddress.ip_address(text)))] = ""
     evidence: Rung | Literal[""] = ""
     channel: str = ""
     operation: str = ""
-    data_class: Annotated[tuple[str, ...], BeforeValidator(_listed)] = ()
+    data_class: Annotated[tuple[str, ...], _listed(str)] = ()
     account: str = ""
     account_type: str = ""
     volume: GivenVolume | None = Field(default=None, description="in whichever window a rule asks for")
