@@ -72,7 +72,10 @@ class Provider:
         shape = self.read(body)
         operation = self.operation(request, body.tree, shape)
         call = self.call(request, body, shape, operation) if operation else None
-        return None if call and operation == "other" and not (call.texts or call.attachments) else call
+        if call is None or call.texts or call.attachments:
+            return call
+        begins = isinstance(body.tree, dict) and body.tree.get("type") == "response.create"  # a realtime turn
+        return None if operation == "other" or (request.method == WEBSOCKET and not begins) else call
 
     def turn(self, request: Request, data: bytes) -> Request:
         """A WebSocket message of the client as a request, for `request` and `rewrite`."""
@@ -117,7 +120,7 @@ class Provider:
             tuple(shape.called),
             self.account(request),
             retries(request.headers),
-            self.shape if body.kind != "binary" or operation in ("upload", "audio") else "unknown",
+            "unknown" if body.kind == "binary" and self.shape == "known" and texts else self.shape,
             body.cut or walk.cut,
             tuple(body.flaws),
         )

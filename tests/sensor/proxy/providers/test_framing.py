@@ -70,9 +70,9 @@ def test_a_frame_too_long_passes_and_the_next_is_read(kind: str, monkeypatch: py
         "application/x-ndjson": b"x" * 500 + b"\n",
     }.get(kind)
     if long is None:
-        assert [frame.data for frame in frames(kind, b"\x00\x00\x01" * 100, [])] == [None] * len(
-            frames(kind, b"\x00\x00\x01" * 100, [])
-        )
+        got = frames(kind, b"\x00\x00\x01" * 100, [])
+        assert got
+        assert all(frame.data is None for frame in got)
         return
     short = b"data: y\n\n" if "event" in kind else b"y\n"
     for portions in ([], [50, 150, 300], [505, 506, 507, 508]):
