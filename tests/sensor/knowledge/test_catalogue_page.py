@@ -44,7 +44,7 @@ def test_text_stays_text() -> None:
     page = render(Catalogue([vendor], id="7-abc"))
     seen = Seen(page)
     assert (seen.tags.count("script"), seen.tags.count("b")) == (1, 0)
-    assert seen.links == ['https://acme.example/?a=1&b="><script>']
+    assert seen.links == ["#chat", 'https://acme.example/?a=1&b="><script>']
     for text in ("<script>alert(1)</script>", "<b>Acme</b> & Co", "api.acme.example", "7-abc", "<title>Acme"):
         assert text in seen.text
     assert render(Catalogue([vendor], id="7-abc")) == page
