@@ -25,6 +25,18 @@ SUMS = frozenset(
     {"usage", "usage_hourly", "usage_daily", "lookups_hourly", "exchanges_hourly", "services", "sensor_stats"}
 )
 PRIVATE = frozenset({"sealed", "identities"})
+# Row policies of the engine: roles that see rows of a table at all. A second lock behind `rights`, not its copy: what
+# views and rollups are made of cannot be in it for those who may read these.
+_STAFF = ("reader", "analyst", "investigator", "admin")
+_RAW = ("analyst", "investigator", "admin")
+TIERS = {
+    "connections": _STAFF,
+    "usage_hourly": _STAFF,
+    "lookups": _RAW,
+    "exchanges": _RAW,
+    "identities": ("investigator",),
+    "sealed": ("investigator",),
+}
 DECISIONS = frozenset({"services", "reviews", "finding_states", "inputs"})
 
 CACHE_SECONDS = 60.0  # a password that was right is not stretched again for so long

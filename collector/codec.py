@@ -24,8 +24,8 @@ _WINDOW_LOG = 23  # RFC 9659: a zstd window of more than 8 MB is not for HTTP
 class Encoder(Protocol):
     """Takes bytes, gives bytes; `finish` gives the rest."""
 
-    def encode(self, data: bytes) -> bytes: ...  # noqa: D102
-    def finish(self) -> bytes: ...  # noqa: D102
+    def encode(self, data: bytes) -> bytes: ...
+    def finish(self) -> bytes: ...
 
 
 class _Zlib:

@@ -16,8 +16,8 @@ from collections.abc import Iterable
 from dataclasses import dataclass
 from pathlib import Path
 
-from collector.access import DECISIONS, EVENTS
-from collector.gate import DATABASE
+from collector.access import DECISIONS, EVENTS, TIERS
+from collector.gate import DATABASE, SYSTEM
 from collector.limits import Bounds
 
 # linux/landlock.h. Rights on files by version of the interface, and on TCP since 4.
@@ -43,6 +43,10 @@ _PROC = (
     "self/maps",
     "self/cgroup",
 )
+# System tables need no grant. These tell of other users' statements, of paths and of the server: nobody sees rows.
+_TELLING = """processes parts parts_columns projection_parts detached_parts disks storage_policies users grants roles
+    row_policies server_settings errors stack_trace merges mutations backups metrics asynchronous_metrics events
+    macros clusters dictionaries named_collections query_cache certificates dropped_tables build_options""".split()
 
 
 @dataclass(frozen=True, slots=True)
@@ -131,17 +135,21 @@ def migrate(directory: Path, retention: dict[str, int]) -> None:
         raise OSError((done.stderr.strip().splitlines() or ["the store cannot be migrated"])[-1])
 
 
-def configuration(directory: Path, bounds: Bounds, owner: bool) -> Path:
-    """Write the engine's configuration beside the store's data: memory and the grants of its only user."""
-    grants = ["GRANT ALL ON *.* WITH GRANT OPTION"] if owner else _grants()
+def configuration(directory: Path, bounds: Bounds, key: str | None) -> Path:
+    """Write the engine's configuration into the store's directory: memory, and what its only user may do.
+
+    `key` is what a handle's tier begins with (`tier`); None grants everything, to a directory's owner.
+    """
+    grants = _grants() if key is not None else ["GRANT ALL ON *.* WITH GRANT OPTION"]
     wanted = "".join(f"<query>{grant}</query>" for grant in grants)
+    filters = _filters(key) if key is not None else ""
     users = directory / "aiscope-users.xml"
     _write(
         users,
         f"""<clickhouse>
 <profiles><default/></profiles><quotas><default/></quotas>
 <users><default><password/><networks><ip>::/0</ip></networks><profile>default</profile><quota>default</quota>
-<grants>{wanted}</grants></default></users>
+<grants>{wanted}</grants><databases>{filters}</databases></default></users>
 </clickhouse>
 """,
     )
@@ -163,17 +171,30 @@ def configuration(directory: Path, bounds: Bounds, owner: bool) -> Path:
     return config
 
 
+def tier(key: str, role: str) -> str:
+    """The value of `log_comment` that a role's handles have. The engine has one user only; its row policies ask for
+    this setting instead, which the latch fixes and clients cannot give."""
+    return f"{key}-{role}" if key else ""
+
+
+def _filters(key: str) -> str:
+    """Row policies: which roles see rows of a table at all, whatever the statement."""
+    filters = []
+    for table, roles in TIERS.items():
+        seen = ", ".join(f"'{tier(key, role)}'" for role in roles)
+        condition = f"getSetting('log_comment') IN ({seen})"
+        filters.append(f"<{table}><filter>{condition}</filter></{table}>")
+    none = "".join(f"<{table}><filter>0</filter></{table}>" for table in _TELLING)
+    return f"<{DATABASE}>{''.join(filters)}</{DATABASE}><system>{none}</system>"
+
+
 def _grants() -> list[str]:
     """Reading the store and inserting where anybody may. No file, no network, no change of the schema."""
     tables = sorted(EVENTS | DECISIONS | {"audit"})
     return [
         f"GRANT SELECT, SHOW ON {DATABASE}.*",
         *(f"GRANT INSERT ON {DATABASE}.{table}" for table in tables),
-        *(
-            f"GRANT SELECT, SHOW ON system.{name}"
-            for name in ("settings", "tables", "columns", "functions", "one")
-        ),
-        "GRANT SELECT, SHOW ON system.databases",
+        *(f"GRANT SELECT, SHOW ON {database}.{table}" for database, table in sorted(SYSTEM)),
         "GRANT CREATE TEMPORARY TABLE ON *.*",
         f"GRANT BACKUP ON {DATABASE}.*",
         "GRANT READ, WRITE ON DISK",  # for backups: `allowed_disk` above

@@ -6,8 +6,9 @@ Nothing here decides what may run: that is the gate's. Calls block; the server m
 from __future__ import annotations
 
 import io
+import os
 import re
-from collections.abc import Iterable, Iterator, Mapping
+from collections.abc import Callable, Iterable, Iterator, Mapping
 from pathlib import Path
 from typing import Any
 
@@ -26,6 +27,9 @@ _NAMED = re.compile(
 )
 
 _STREAMED = re.compile(r"[\s(]*(?:SELECT|WITH)\b", re.IGNORECASE)  # the engine streams no other statements
+_INSERTS = re.compile(
+    r"\bINSERT\s+INTO\b", re.IGNORECASE
+)  # WITH ... INSERT; a literal that says so is not streamed
 
 
 class Answer:
@@ -65,7 +69,7 @@ class Answer:
 
     def _make(self) -> Iterator[bytes]:
         text, form, _ = self._query
-        if not _STREAMED.match(text):
+        if not _STREAMED.match(text) or _INSERTS.search(text):
             return self._whole()
         if form in _PLAIN:
             return self._streamed()
@@ -123,9 +127,12 @@ class Engine:
     """The one engine of a process, on a directory. `config` is chDB's configuration file."""
 
     def __init__(self, directory: Path, config: Path) -> None:
+        os.environ["TMPDIR"] = str(
+            directory
+        )  # loading the engine opens an empty one in a temporary directory
         import chdb
 
-        self._connect = chdb.connect
+        self._connect: Callable[[str], Any] = chdb.connect
         self._address = f"{directory}?config-file={config}"
         try:
             self._keeper: Any = self._connect(self._address)  # while it is open, others open in no time

@@ -213,7 +213,7 @@ class Gate:
                 "ACCESS_DENIED", "INTO OUTFILE, FORMAT and SETTINGS inside a statement are not allowed"
             )
         if node.kind == "Function":
-            self._check_function(node.head, table=bool(parent) and parent.kind == "TableExpression")
+            self._check_function(node.head, table=parent is not None and parent.kind == "TableExpression")
         elif node.kind == "TableIdentifier":
             self._check_table(node.head, rights)
         elif node.kind == "Identifier":
@@ -297,7 +297,7 @@ def _tree(printed: str) -> list[Node]:
 def _in_function(node: Node | None) -> bool:
     """Is this the argument list of an IN, whose right side may name a table?"""
     owner = node.parent if node and node.kind == "ExpressionList" else None
-    return bool(owner) and owner.kind == "Function" and bool(_IN.fullmatch(owner.head))
+    return owner is not None and owner.kind == "Function" and bool(_IN.fullmatch(owner.head))
 
 
 def _lift(pattern: re.Pattern[str], line: str) -> tuple[str, str]:

@@ -35,7 +35,8 @@ class Metrics:
     def text(self, gauges: Mapping[str, float]) -> str:
         """All of them, and gauges as they are now."""
         with self._lock:
-            values = {**self._values, **{(name, ()): value for name, value in gauges.items()}}
+            values: dict[tuple[str, tuple[tuple[str, str], ...]], float] = dict(self._values)
+        values |= {(name, ()): value for name, value in gauges.items()}
         lines = []
         for name, (kind, about) in KNOWN.items():
             lines += [f"# HELP {name} {about}", f"# TYPE {name} {kind}"]

@@ -60,9 +60,12 @@ def parse(query_string: bytes, headers: Mapping[str, str], form: Mapping[str, st
     settings = {
         name: value for name, value in fields.items() if name not in _OWN and not name.startswith("param_")
     }
-    for name in (*parameters, *settings):
+    for name in settings:
         if not _NAME.fullmatch(name):
-            raise Refused("UNKNOWN_SETTING", f"{name[:60]!r}: not a name")
+            raise Refused("UNKNOWN_SETTING", f"{name[:60]!r}: not a setting")
+    for name in parameters:
+        if not _ID.fullmatch(name):
+            raise Refused("BAD_QUERY_PARAMETER", f"param_{name[:60]!r}: up to 128 printable ASCII characters")
     query_id = fields.get("query_id", "")
     if query_id and not _ID.fullmatch(query_id):
         raise Refused("BAD_QUERY_PARAMETER", "query_id: up to 128 printable ASCII characters")

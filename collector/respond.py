@@ -46,7 +46,7 @@ class Responder:
         headers = {
             "content-type": content_type(form),
             "x-clickhouse-summary": json.dumps({name: str(value) for name, value in summary.items()}),
-            "x-clickhouse-format": form,
+            **({"x-clickhouse-format": form} if form else {}),  # clients take it for "there are rows"
             "x-clickhouse-exception-tag": self._tag,
         }
         if coding:

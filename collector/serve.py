@@ -5,6 +5,8 @@ from __future__ import annotations
 import json
 import logging
 import os
+import secrets
+import signal
 import socket
 import ssl
 import sys
@@ -103,13 +105,11 @@ def serve(wanted: Serving) -> None:
     """Serve until SIGTERM or SIGINT. OSError when the port, the keys or the store cannot be had."""
     os.environ["TZ"] = "UTC"
     time.tzset()
-    os.environ["TMPDIR"] = str(
-        wanted.directory
-    )  # loading the engine makes an empty one in a temporary directory
     handler = logging.StreamHandler(sys.stderr)
     handler.setFormatter(Lines())
     logging.basicConfig(level=logging.INFO, handlers=[handler], force=True)
-    config = confine.configuration(wanted.directory, wanted.bounds, owner=wanted.users is None)
+    key = None if wanted.users is None else secrets.token_hex(16)
+    config = confine.configuration(wanted.directory, wanted.bounds, key)
     listener = _listener(wanted.host, wanted.port)
     door = _Door()
     server = uvicorn.Server(_configured(wanted, door))
@@ -118,15 +118,17 @@ def serve(wanted: Serving) -> None:
     held = confine.restrict(readable, [wanted.directory])
     for layer in held.missing:
         _log.warning("this kernel's Landlock does not hold %s", layer)
-    door.application, engine = _application(wanted, config)
+    door.application, engine = _application(wanted, config, key or "")
     scheme = "https" if wanted.certificate else "http"
     host, port = listener.getsockname()[:2]
     _log.info("listening", extra={"fields": {"url": f"{scheme}://{host}:{port}", "landlock": held.version}})
+    for number in (signal.SIGTERM, signal.SIGINT):
+        signal.signal(number, lambda *_: None)  # uvicorn raises them once more after it has stopped
     server.run(sockets=[listener])
     engine.close()
 
 
-def _application(wanted: Serving, config: Path) -> tuple[Any, Any]:
+def _application(wanted: Serving, config: Path, key: str) -> tuple[Any, Any]:
     """The engine is loaded here, behind the walls."""
     from collector.access import Access
     from collector.audit import Audit
@@ -138,7 +140,7 @@ def _application(wanted: Serving, config: Path) -> tuple[Any, Any]:
     if wanted.users is None:
         owned = OwnerRunner(engine, wanted.bounds)
         return Collector(owned, None, None, wanted.bounds, wanted.directory), engine
-    runner = Runner(engine, wanted.bounds)
+    runner = Runner(engine, wanted.bounds, key)
     access, audit = Access(wanted.users), Audit(engine)
     return Collector(runner, access, audit, wanted.bounds, wanted.directory), engine
 
@@ -176,7 +178,7 @@ def _configured(wanted: Serving, door: _Door) -> uvicorn.Config:
 
 def _listener(host: str, port: int) -> socket.socket:
     family = socket.AF_INET6 if ":" in host else socket.AF_INET
-    listener = socket.socket(family, socket.SOCK_STREAM)
+    listener = socket.socket(family, socket.SOCK_STREAM, socket.IPPROTO_TCP)  # or asyncio leaves Nagle on
     listener.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
     try:
         listener.bind((host, port))

@@ -12,7 +12,7 @@ from collections.abc import Callable, Iterator
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any, ParamSpec, Protocol, TypeVar
+from typing import ParamSpec, Protocol, TypeVar
 
 from starlette.requests import ClientDisconnect
 from starlette.requests import Request as HTTP
@@ -61,6 +61,7 @@ class Work:
     user: str = ""
     kind: str = "query"
     received: int = 0
+    read: bool = False  # the body has been
     rows: int = 0
     code: int = 0
 
@@ -103,7 +104,7 @@ class Collector:
         work = Work(http.client.host if http.client else "", time.perf_counter(), str(uuid.uuid4()))
         responder = Responder(send, http.headers.get("accept-encoding", ""), work.query_id)
         try:
-            asked = await self._asked(http)
+            asked = await self._asked(http, work)
             responder.query_id = work.query_id = asked.query_id or work.query_id
             user = await self._user(asked.login, work)
             if not asked.query and http.method != "POST":
@@ -122,18 +123,22 @@ class Collector:
             work.code = 394
         self._finished(work)
 
-    async def _asked(self, http: HTTP) -> request.Request:
+    async def _asked(self, http: HTTP, work: Work) -> request.Request:
         headers = {name.lower(): value for name, value in http.headers.items()}
         kind = headers.get("content-type", "")
         form: dict[str, str] = {}
         if kind.lower().startswith("multipart/form-data"):
-            body = bytearray()
-            async for piece in http.stream():
-                body += piece
-                if len(body) > FORM_BYTES:
-                    raise Refused("QUERY_IS_TOO_LARGE", f"a form may have {FORM_BYTES} bytes")
-            form = request.form_fields(kind, bytes(body))
+            body = await self._thread(self._form, self._pieces(http, work))
+            form = request.form_fields(kind, body)
         return request.parse(http.scope["query_string"], headers, form)
+
+    def _form(self, pieces: Iterator[bytes]) -> bytes:
+        body = bytearray()
+        for piece in pieces:
+            body += piece
+            if len(body) > FORM_BYTES:
+                raise Refused("QUERY_IS_TOO_LARGE", f"a form may have {FORM_BYTES} bytes")
+        return bytes(body)
 
     async def _user(self, login: request.Login | None, work: Work) -> User:
         """Who asks. Refused when nobody we know, after a while that grows with the address's failures."""
@@ -209,6 +214,9 @@ class Collector:
                 ) from None
 
         def pieces() -> Iterator[bytes]:
+            if work.read:
+                return
+            work.read = True
             while (part := asyncio.run_coroutine_threadsafe(receive(), loop).result()) is not None:
                 for piece in decoder.decode(part):
                     work.received += len(piece)
@@ -298,7 +306,7 @@ class Collector:
     async def _metrics(self, http: HTTP) -> tuple[int, str]:
         work = Work(http.client.host if http.client else "", time.perf_counter(), "")
         try:
-            user = await self._user((await self._asked(http)).login, work)
+            user = await self._user((await self._asked(http, work)).login, work)
         except Refused as error:
             return error.status, error.text
         if user.role == "sensor":
@@ -330,11 +338,10 @@ class Collector:
             await asyncio.sleep(TICK_SECONDS)
 
     def _tick(self) -> None:
-        assert self.access
-        assert self.audit
-        self.access.reload()
-        self.audit.changes(self.access.users.changes)
-        self.audit.flush()
+        if self.access and self.audit:
+            self.access.reload()
+            self.audit.changes(self.access.users.changes)
+            self.audit.flush()
 
 
 async def _gone(http: HTTP) -> None:

@@ -10,6 +10,7 @@ from functools import cached_property, lru_cache
 
 from collector import backup, gate, insert, limits
 from collector.access import rights
+from collector.confine import tier
 from collector.engine import Answer, Engine, literal
 from collector.errors import Refused, from_engine
 from collector.gate import DATABASE, Gate, Insert, Statement
@@ -37,8 +38,8 @@ class Outcome:
 class Runner:
     """Runs statements of users within their rights."""
 
-    def __init__(self, engine: Engine, bounds: Bounds) -> None:
-        self.engine, self.bounds, self.gate = engine, bounds, Gate(engine)
+    def __init__(self, engine: Engine, bounds: Bounds, key: str) -> None:
+        self.engine, self.bounds, self.gate, self._key = engine, bounds, Gate(engine), key
         # What was allowed once is allowed again: the verdict depends on these alone while the schema stands still.
         self._judged = lru_cache(1024)(self._judge)
 
@@ -63,12 +64,14 @@ class Runner:
     def _read(self, text: str, asked: Request, user: User) -> Outcome:
         if user.role == "admin" and backup.STATEMENT.fullmatch(text):
             return self._back_up(text)
+        if user.role == "admin" and backup.STATEMENT.fullmatch(text.strip()):
+            return self._back_up(text.strip())
         statement = self._judged(text, tuple(sorted(asked.parameters.items())), user.role)
         given = limits.permitted({**asked.settings, **statement.settings}, self.bounds, self.settings)
         form = statement.form or asked.default_format or DEFAULT_FORMAT
         if not form.isalnum():
             raise Refused("UNKNOWN_FORMAT", f"Unknown format {form[:40]}")
-        bounded = limits.for_reading(given, self.bounds)
+        bounded = {**limits.for_reading(given, self.bounds), "log_comment": tier(self._key, user.role)}
         text = _SETTINGS.sub(lambda match: f"{match[1]}{self._settings_table}{match[2]}", statement.text)
         return Outcome(form, self.engine.read(text, form, asked.parameters, bounded, DATABASE))
 
@@ -125,10 +128,8 @@ class OwnerRunner:
         form = asked.default_format or DEFAULT_FORMAT
         if match := _OWN_FORMAT.search(text):
             text, form = text[: match.start()], match[1]
-        answer = self.engine.read(
-            text, form if _ROWS.match(text) else "Null", asked.parameters, settings, database
-        )
-        return Outcome(form, answer)
+        form = form if _ROWS.match(text) else ""
+        return Outcome(form, self.engine.read(text, form or "Null", asked.parameters, settings, database))
 
 
 def _divided(query: str, pieces: Iterator[bytes], longest: int) -> tuple[bytes, Iterator[bytes]]:
