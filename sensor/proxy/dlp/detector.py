@@ -89,6 +89,7 @@ class Detector(_Model):
     keywords: tuple[Keyword, ...] = Field(
         default=(), description="the pattern is tried only near one of these, case aside"
     )
+    trigger: Pattern | None = Field(default=None, description="likewise, near a match of this short pattern")
     digits: bool = Field(default=False, description="the pattern is tried only near six digits or more")
     reach: Annotated[int, Field(ge=16, le=65_536)] = Field(
         default=256, description="bytes before and after a keyword that a match may take"
@@ -125,8 +126,8 @@ class Detector(_Model):
             raise ValueError("give one of pattern, terms and marks")
         if self.needs_context and not self.context:
             raise ValueError("needs_context without context")
-        if (self.keywords or self.digits) and not self.pattern:
-            raise ValueError("keywords and digits go with a pattern")
+        if (self.keywords or self.digits or self.trigger) and not self.pattern:
+            raise ValueError("keywords, trigger and digits go with a pattern")
         if self.distinct > max(len(self.terms), len(self.marks), 3):
             raise ValueError("distinct asks for more than there are")
         return self

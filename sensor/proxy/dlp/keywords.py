@@ -36,20 +36,27 @@ class Found:
     owners: tuple[int, ...]
 
 
+_Part = tuple[int, int, str, tuple[int, ...]]  # start and end within a match, keyword, owners
+
+
 class Keywords:
     """Literal words, each with its owners. Case is ignored.
 
     `whole` ones count only as words of their own: `sin`, but not in `using`.
     """
 
-    def __init__(self, owners: dict[str, set[int]], whole: dict[str, set[int]]) -> None:
+    def __init__(
+        self, owners: dict[str, set[int]], whole: dict[str, set[int]], triggers: dict[str, int]
+    ) -> None:
+        self._triggers = [(automaton(pattern.encode()), owner) for pattern, owner in triggers.items()]
         parts = [words_pattern(owners, "").decode()] if owners else []
         if whole:
             parts.append(rf"(?:\b|_){words_pattern(whole, '').decode()}(?:\b|_)")
+        parts += triggers
         self._pattern = automaton(f"(?i){'|'.join(parts)}".encode()) if parts else None
         owners = {word: owners.get(word, set()) | whole.get(word, set()) for word in (*owners, *whole)}
         # A match hides the keywords inside it (`token` in `auth_token`): they are found with it.
-        self._inside: dict[str, tuple[tuple[int, int, str, tuple[int, ...]], ...]] = {}
+        self._inside: dict[str, tuple[_Part, ...]] = {}
         for keyword in owners:
             parts = []
             for start in range(len(keyword)):
@@ -69,8 +76,13 @@ class Keywords:
             if at >= end:
                 return
             matched = data[at:stop].decode("utf-8", "replace").lower()
-            for first, last, keyword, asked in self._inside.get(matched) or self._inside.get(matched.strip("_"), ()):
+            known = self._inside.get(matched) or self._inside.get(matched.strip("_"))
+            for first, last, keyword, asked in known or self._triggered(data[at:stop]):
                 yield Found(at + first, at + last, keyword, asked)
+
+    def _triggered(self, matched: bytes) -> list[_Part]:
+        owners = tuple(owner for pattern, owner in self._triggers if pattern.fullmatch(matched))
+        return [(0, len(matched), "", owners)] if owners else []
 
 
 def merged(ranges: list[tuple[int, int]], size: int) -> list[tuple[int, int]]:

@@ -57,19 +57,27 @@ class Config:
         self.ready = {i: Ready(d, self.site.regions) for i, d in enumerate(self.detectors) if d.pattern}
         self.languages = code.Languages([d for d in self.detectors if d.marks])
         self.keywords = _keywords(self.detectors)
-        self.on_digits = [i for i in self.ready if self.detectors[i].digits and not _by_context(self.detectors[i])]
+        self.on_digits = [
+            i for i in self.ready if self.detectors[i].digits and not _by_context(self.detectors[i])
+        ]
         self.quick = Quick([self.ready[i] for i in self.on_digits])
-        self.always = [i for i in self.ready if not self.detectors[i].digits and not self.detectors[i].keywords]
+        self.always = [i for i in self.ready if not _tried_near(self.detectors[i])]
+
+
+def _tried_near(detector: Detector) -> bool:
+    """Whether something says where its pattern is worth trying."""
+    return bool(detector.digits or detector.keywords or detector.trigger or detector.needs_context)
 
 
 def _by_context(detector: Detector) -> bool:
     """Whether the words it needs are rarer than the digits it is about."""
-    return detector.needs_context and not detector.keywords
+    return detector.needs_context and not detector.keywords and not detector.trigger
 
 
 def _keywords(detectors: Iterable[Detector]) -> Keywords:
     owners: dict[str, set[int]] = defaultdict(set)
     whole: dict[str, set[int]] = defaultdict(set)
+    triggers: dict[str, int] = {}
     for index, detector in enumerate(detectors):
         for word in (*detector.keywords, *detector.terms):
             owners[word].add(index)
@@ -77,7 +85,9 @@ def _keywords(detectors: Iterable[Detector]) -> Keywords:
             for word in detector.context:
                 for written in {word, word.replace(" ", "_"), word.replace(" ", "-")}:
                     (whole if len(word) < 5 and word.isascii() else owners)[written].add(index)
-    return Keywords(owners, whole)
+        if detector.trigger:
+            triggers[detector.trigger] = index
+    return Keywords(owners, whole, triggers)
 
 
 def _word_lists(site: Site) -> Iterator[Detector]:

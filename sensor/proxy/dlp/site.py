@@ -35,8 +35,9 @@ _PHRASES = compiled(rf"{_CAPITALISED}(?:,? {_CAPITALISED}){{1,3}}")
 _TOKENS = compiled(r"[\pL\pN_.+\-/#@]*[0-9@][\pL\pN_.+\-/#@]*")
 _GROUPED = compiled(r"\d(?:[ \-.]?\d){5,30}")  # numbers written in groups
 # A word that begins a shingle: chosen by its letters, so that the same text has the same shingles anywhere.
-_ANCHORS = _bytewise(rb"(?i)(?:^|[^A-Za-z\x80-\xff])([bkvw][A-Za-z\x80-\xff]{5})")
+_ANCHORS = _bytewise(rb"(?i)(?:^|[^A-Za-z\x80-\xff])([bkvw][A-Za-z\x80-\xff]{6})")
 _SHINGLE = 5  # words
+MIN_SHINGLES = 5  # of a document: fewer would be found in texts that only quote it
 # ASCII letters in lower case, other ASCII a space; what is beyond ASCII stays.
 _PLAIN = bytes(c if c > 127 or chr(c).isalnum() else 32 for c in bytes(range(256)).lower())
 _SHINGLE_BYTES = 160
@@ -108,12 +109,12 @@ def shingles(data: bytes, key: bytes) -> Iterator[tuple[int, bytes]]:
 
 def find_names(data: bytes, names: frozenset[str]) -> Iterator[tuple[int, int]]:
     """Where a name of the dictionary is written with capitals, given name first or last."""
-    for start, end, words in _phrases(data):
+    for start, end, words in phrases(data):
         if " ".join(words).casefold() in names or " ".join([*words[1:], words[0]]).casefold() in names:
             yield start, end
 
 
-def _phrases(data: bytes) -> Iterator[tuple[int, int, list[str]]]:
+def phrases(data: bytes) -> Iterator[tuple[int, int, list[str]]]:
     """Every run of two to four capitalised words within a phrase, longest first, without overlap."""
     for match in _PHRASES.finditer(data):
         text = match[0].decode("utf-8", "replace")
@@ -143,7 +144,7 @@ def _candidates(data: bytes) -> Iterator[tuple[int, int, str]]:
             text = match[0].decode("utf-8", "replace").strip(".-/+#")
             at = match.start() + max(0, match[0].find(text.encode()))
             yield at, at + len(text.encode()), text
-    for start, end, words in _phrases(data):
+    for start, end, words in phrases(data):
         yield start, end, " ".join(words)
 
 
@@ -173,14 +174,22 @@ def read_lines(path: Path) -> list[str]:
 _LIST, _DOCUMENT = "aiscope-list-1", "aiscope-document-1"
 
 
+def _named(name: str) -> str:
+    if not _NAME.fullmatch(name):
+        raise ListError(f"{name!a}: a name is lower case letters and digits with hyphens")
+    return name
+
+
 def write_list(name: str, hashes: Iterable[bytes]) -> str:
-    """The file of a hashed list: sorted, so that the order of the original is not told."""
-    return "\n".join([f"{_LIST} {name}", *sorted(h.hex() for h in set(hashes))]) + "\n"
+    """The file of a hashed list: sorted, so that the order of the original is not told. Raises ListError."""
+    return "\n".join([f"{_LIST} {_named(name)}", *sorted(h.hex() for h in set(hashes))]) + "\n"
 
 
 def write_document(name: str, hashes: Iterable[bytes], similarity: float) -> str:
     """The file of a document's fingerprint."""
-    return "\n".join([f"{_DOCUMENT} {name} {similarity}", *sorted(h.hex() for h in set(hashes))]) + "\n"
+    return (
+        "\n".join([f"{_DOCUMENT} {_named(name)} {similarity}", *sorted(h.hex() for h in set(hashes))]) + "\n"
+    )
 
 
 _HEX = re2.compile(r"[0-9a-f]{16}")

@@ -41,7 +41,7 @@ _DOC_WORDS = (
     "example", "placeholder", "changeme", "change_me", "change-me", "your-", "your_", "yourkey", "yourtoken", "yourapi",
     "yoursecret", "xxxx", "dummy", "redacted", "insert", "replace", "sample", "notreal", "not-real", "not_real",
     "fakekey", "fake-", "fake_", "foobar", "lorem", "mysecret", "my-secret", "my_secret", "mypassword", "my-token",
-    "my_token", "my-api", "my_api", "apikeyhere", "_here", "-here", "todo", "undefined", "abcdefgh", "01234567",
+    "my_token", "my-api", "my_api", "apikeyhere", "_here", "-here", "todo", "undefined", "abcdefgh", "abc123", "01234567",
     "12345678", "87654321", "deadbeef", "00000000", "......", "*****", "<", "${", "{{", "%(", "$(",
 )  # fmt: skip
 
@@ -225,7 +225,12 @@ def _password(value: str) -> bool:
     """Something that someone chose as a password: mixed characters, not a word, a variable, a path or a hash."""
     if not 6 <= len(value) <= 128 or value.lower() in _NOT_PASSWORDS or placeholder(value):
         return False
-    if value[0] in "$<{[(%@&/" or "://" in value or value.endswith(("(", "()", ")", "]", ";", ".", ",")):
+    if (
+        value[0] in "$<{[(%@&/"
+        or value.startswith("ENC[")
+        or "://" in value
+        or value.endswith(("(", "()", ")", "]", ";", ".", ","))
+    ):
         return False
     kinds = (
         any(c.islower() for c in value),
@@ -240,17 +245,26 @@ def _password(value: str) -> bool:
 
 def _literal(value: str) -> bool:
     """Not a variable, and not a word for what should stand there."""
-    return value[0] not in "$<{[%" and value.lower() not in _NOT_PASSWORDS and not placeholder(value)
+    return (
+        value[0] not in "$<{[%"
+        and not value.endswith(">")
+        and value.lower() not in _NOT_PASSWORDS
+        and not placeholder(value)
+    )
 
 
 def _secret(value: str) -> bool:
-    """Random text: enough entropy for its length, digits among letters, and neither a UUID nor an identifier."""
+    """`_named`, and not a UUID: those name far more things than secrets."""
+    return not (len(value) == 36 and value.count("-") == 4) and _named(value)
+
+
+def _named(value: str) -> bool:
+    """Random text: enough entropy for its length, digits among letters, not an identifier or a path."""
     if placeholder(value) or not any(c.isdigit() for c in value) or not any(c.isalpha() for c in value):
         return False
-    if len(value) == 36 and value.count("-") == 4:
-        return False
     words = value.replace("-", "_").replace(".", "_").replace("/", "_").split("_")
-    if len(words) > 2 and all(len(w) <= 10 and (w.isalpha() or w.isdigit()) for w in words):
+    plain = sum(w.isalpha() or w.isdigit() for w in words)
+    if len(words) > 2 and len(value) != 36 and 2 * plain > len(words) and max(map(len, words)) <= 12:
         return False  # a path, a slug, a constant's name
     hexadecimal = all(c in "0123456789abcdefABCDEF-" for c in value)
     return entropy(value) >= (2.9 if hexadecimal else 3.3)
@@ -394,6 +408,7 @@ _SIMPLE: dict[str, Check] = {
     "gb-nino": _nino,
     "de-id": _german_id,
     "literal": _literal,
+    "named": _named,
     "secret": _secret,
     "email": _email,
     "override": _override,

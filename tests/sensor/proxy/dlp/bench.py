@@ -16,12 +16,11 @@ from collections import Counter, defaultdict
 from collections.abc import Callable
 from pathlib import Path
 
-sys.path[:0] = [str(Path(__file__).parents[4]), str(Path(__file__).parent)]
-
-import corpus as made
+sys.path.insert(0, str(Path(__file__).parents[4]))
 
 from sensor.proxy import dlp
 from sensor.proxy.dlp import site as lists
+from tests.sensor.proxy.dlp import corpus as made
 
 PRECISION, RECALL = 0.98, 0.95
 MEGABYTE = 1_048_576
@@ -35,12 +34,16 @@ def site() -> dlp.Site:
         names=frozenset(name.casefold() for name in made.NAMES),
         words={"projects": made.WORDS},
         exact=(lists.Exact("customers", frozenset(lists.hash_value(key, v) for v in made.CUSTOMERS)),),
-        documents=(lists.Document("move", frozenset(h for _, h in lists.shingles(made.DOCUMENT.encode(), key)), 0.5),),
+        documents=(
+            lists.Document("move", frozenset(h for _, h in lists.shingles(made.DOCUMENT.encode(), key)), 0.5),
+        ),
         key=key,
     )
 
 
-def measure(samples: list[made.Sample], config: dlp.Config) -> tuple[dict[str, list[int]], dict[str, Counter[str]], list[str]]:
+def measure(
+    samples: list[made.Sample], config: dlp.Config
+) -> tuple[dict[str, list[int]], dict[str, Counter[str]], list[str]]:
     """By class true and false positives and false negatives; by expected class what was found; the wrong texts."""
     counts: dict[str, list[int]] = defaultdict(lambda: [0, 0, 0])
     table: dict[str, Counter[str]] = defaultdict(Counter)
@@ -89,12 +92,19 @@ def speed(everything: dlp.Config) -> list[tuple[str, float, float, bool]]:
     size = len(text.encode()) / 1e6
     patterns = dlp.Config(d for d in dlp.open_config().detectors if d.pattern)
     rows = []
-    for name, config, least in (("pattern detectors, MB/s", patterns, 40.0), ("everything, MB/s", everything, 10.0)):
+    for name, config, least in (
+        ("pattern detectors, MB/s", patterns, 40.0),
+        ("everything, MB/s", everything, 10.0),
+    ):
         rate = size / fastest(lambda config=config: dlp.scan([dlp.Text("x", text)], config))  # type: ignore[misc]
         rows.append((name, rate, least, rate >= least))
     took = fastest(lambda: dlp.scan([dlp.Text("x", text)], everything)) * 1000
-    longest = max(_pieces(text, everything) for _ in range(1)) * 1000
-    return [*rows, ("1 MB with everything, ms", took, 60.0, took <= 60), ("longest piece of it, ms", longest, 5.0, True)]
+    longest = min(_pieces(text, everything) for _ in range(3)) * 1000
+    return [
+        *rows,
+        ("1 MB with everything, ms", took, 60.0, took <= 60),
+        ("longest piece of it, ms", longest, 5.0, longest <= 5),
+    ]
 
 
 def _pieces(text: str, config: dlp.Config) -> float:
@@ -108,7 +118,9 @@ def _pieces(text: str, config: dlp.Config) -> float:
 
 def main() -> int:
     """Print it all."""
-    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
+    parser = argparse.ArgumentParser(
+        description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter
+    )
     parser.add_argument("--seed", type=int, default=1)
     parser.add_argument("--scale", type=int, default=1)
     parser.add_argument("--wrong", action="store_true", help="print the texts that were judged wrongly")
@@ -116,7 +128,9 @@ def main() -> int:
     samples = made.corpus(options.seed, options.scale)
     config = dlp.open_config(site=site())
     counts, table, wrong = measure(samples, config)
-    print(f"{sum(bool(s.classes) for s in samples)} texts with data, {sum(not s.classes for s in samples)} without\n")
+    print(
+        f"{sum(bool(s.classes) for s in samples)} texts with data, {sum(not s.classes for s in samples)} without\n"
+    )
     print(f"{'class':24}{'tp':>6}{'fp':>6}{'fn':>6}{'precision':>11}{'recall':>8}")
     good = True
     for name in sorted(counts):

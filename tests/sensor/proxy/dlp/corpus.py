@@ -143,8 +143,15 @@ def _password(rng: Rng) -> str:
 
 
 def _chosen_password(rng: Rng) -> str:
-    word = rng.choice(["Sommer", "Winter", "Dragon", "Liverpool", "Kaffee", "Monkey", "Falcon", "Bretzel", "Sunrise"])
-    return word + rng.choice(["#", "!", "$", "@", "_", ""]) + str(rng.randint(10, 2030)) + rng.choice(["", "!", "?"])
+    word = rng.choice(
+        ["Sommer", "Winter", "Dragon", "Liverpool", "Kaffee", "Monkey", "Falcon", "Bretzel", "Sunrise"]
+    )
+    return (
+        word
+        + rng.choice(["#", "!", "$", "@", "_", ""])
+        + str(rng.randint(10, 2030))
+        + rng.choice(["", "!", "?"])
+    )
 
 
 # Values without a form of their own, told by the name they are given to.
@@ -216,11 +223,28 @@ def credentials(rng: Rng, count: int) -> Iterator[Sample]:
         if number % 5 == 4:
             name, maker = rng.choice(NAMED)
             value = maker(rng)
-            line = rng.choice((f"{name}={value}", f'{name.lower()}: "{value}"', f'"{name}": "{value}"', f"export {name}='{value}'"))
-            yield Sample(frozenset({"credentials"}), f"{rng.choice(OPENERS)}\n{line}\n{prose(rng, 1)}", name.lower())
+            line = rng.choice(
+                (
+                    f"{name}={value}",
+                    f'{name.lower()}: "{value}"',
+                    f'"{name}": "{value}"',
+                    f"export {name}='{value}'",
+                )
+            )
+            yield Sample(
+                frozenset({"credentials"}), f"{rng.choice(OPENERS)}\n{line}\n{prose(rng, 1)}", name.lower()
+            )
         elif number % 20 == 3:
             value = _chosen_password(rng)
-            line = rng.choice((f"password: {value}", f"the password is {value}", f'password = "{value}"', f"Passwort: {value}", f"DB_PASSWORD={value}"))
+            line = rng.choice(
+                (
+                    f"password: {value}",
+                    f"the password is {value}",
+                    f'password = "{value}"',
+                    f"Passwort: {value}",
+                    f"DB_PASSWORD={value}",
+                )
+            )
             yield Sample(frozenset({"credentials"}), f"{prose(rng, 1)} {line}\n{prose(rng, 1)}", "password")
         else:
             kind = kinds[number % len(kinds)]
@@ -253,7 +277,9 @@ def payment_cards(rng: Rng, count: int) -> Iterator[Sample]:
     for number in range(count):
         value = card(rng)
         text = grouped(value, rng) if number % 2 else value
-        what = rng.choice(["credit card", "Visa card", "card number", "payment card", "Kreditkarte", "card on file"])
+        what = rng.choice(
+            ["credit card", "Visa card", "card number", "payment card", "Kreditkarte", "card on file"]
+        )
         form = _sentence if number % 3 else _setting
         yield Sample(frozenset({"payment-card"}), form(rng, text, what), "card")
 
@@ -263,7 +289,9 @@ def ibans(rng: Rng, count: int) -> Iterator[Sample]:
         value = _iban_valid(rng)
         text = " ".join(value[i : i + 4] for i in range(0, len(value), 4)) if number % 2 else value
         form = _sentence if number % 3 else _setting
-        yield Sample(frozenset({"iban"}), form(rng, text, rng.choice(["IBAN", "bank account", "Konto"])), "iban")
+        yield Sample(
+            frozenset({"iban"}), form(rng, text, rng.choice(["IBAN", "bank account", "Konto"])), "iban"
+        )
 
 
 def _iban_valid(rng: Rng) -> str:
@@ -274,7 +302,9 @@ def _iban_valid(rng: Rng) -> str:
     return f"{country}{98 - int(number) % 97:02d}{body}"
 
 
-def _weighted(rng: Rng, weights: tuple[int, ...], modulus: int, check: Callable[[int], int], first: str = "123456789") -> str:
+def _weighted(
+    rng: Rng, weights: tuple[int, ...], modulus: int, check: Callable[[int], int], first: str = "123456789"
+) -> str:
     while True:
         body = rng.choice(first) + pick(rng, string.digits, len(weights) - 1)
         digit = check(sum(w * int(c) for w, c in zip(weights, body, strict=True)) % modulus)
@@ -290,13 +320,19 @@ def _fiscal(rng: Rng) -> str:
     odd = dict(zip("0123456789ABCDEFGHIJKLMNOPQRSTUVWXYZ", (1, 0, 5, 7, 9, 13, 15, 17, 19, 21, 1, 0, 5, 7, 9, 13, 15, 17, 19, 21, 2, 4, 18, 20, 11, 3, 6, 8, 12, 14, 16, 10, 22, 25, 24, 23), strict=True))  # fmt: skip
     year, month, day = _date(rng)
     body = pick(rng, "BCDFGLMNPRSTV", 6) + f"{year % 100:02d}{'ABCDEHLMPRST'[month - 1]}{day:02d}" + rng.choice(["H501", "F205", "L219", "A662"])  # fmt: skip
-    total = sum(odd[c] if i % 2 == 0 else (int(c) if c.isdigit() else ord(c) - 65) for i, c in enumerate(body))
+    total = sum(
+        odd[c] if i % 2 == 0 else (int(c) if c.isdigit() else ord(c) - 65) for i, c in enumerate(body)
+    )
     return body + chr(65 + total % 26)
 
 
 def _cn(rng: Rng) -> str:
     year, month, day = _date(rng)
-    body = rng.choice(["110101", "310104", "440106"]) + f"{year}{month:02d}{day:02d}" + pick(rng, string.digits, 3)
+    body = (
+        rng.choice(["110101", "310104", "440106"])
+        + f"{year}{month:02d}{day:02d}"
+        + pick(rng, string.digits, 3)
+    )
     weights = (7, 9, 10, 5, 8, 4, 2, 1, 6, 3, 7, 9, 10, 5, 8, 4, 2)
     return body + "10X98765432"[sum(w * int(c) for w, c in zip(weights, body, strict=True)) % 11]
 
@@ -305,7 +341,9 @@ def _fi(rng: Rng) -> str:
     year, month, day = _date(rng)
     number = rng.randint(2, 899)
     digits = int(f"{day:02d}{month:02d}{year % 100:02d}{number:03d}")
-    return f"{day:02d}{month:02d}{year % 100:02d}-{number:03d}{'0123456789ABCDEFHJKLMNPRSTUVWXY'[digits % 31]}"
+    return (
+        f"{day:02d}{month:02d}{year % 100:02d}-{number:03d}{'0123456789ABCDEFHJKLMNPRSTUVWXY'[digits % 31]}"
+    )
 
 
 def _se(rng: Rng) -> str:
@@ -331,7 +369,12 @@ def _ahv(rng: Rng) -> str:
 def _nir(rng: Rng) -> str:
     body = f"{rng.choice('12')}{rng.randint(50, 99)}{rng.randint(1, 12):02d}{rng.randint(1, 19):02d}{pick(rng, string.digits, 6)}"
     value = f"{body}{97 - int(body) % 97:02d}"
-    return rng.choice((value, f"{value[0]} {value[1:3]} {value[3:5]} {value[5:7]} {value[7:10]} {value[10:13]} {value[13:]}"))
+    return rng.choice(
+        (
+            value,
+            f"{value[0]} {value[1:3]} {value[3:5]} {value[5:7]} {value[7:10]} {value[10:13]} {value[13:]}",
+        )
+    )
 
 
 def _ssn(rng: Rng) -> str:
@@ -356,7 +399,9 @@ def _rut(rng: Rng) -> str:
 def _pesel(rng: Rng) -> str:
     year, month, day = _date(rng)
     body = f"{year % 100:02d}{month:02d}{day:02d}{pick(rng, string.digits, 4)}"
-    return body + str(-sum(w * int(c) for w, c in zip((1, 3, 7, 9, 1, 3, 7, 9, 1, 3), body, strict=True)) % 10)
+    return body + str(
+        -sum(w * int(c) for w, c in zip((1, 3, 7, 9, 1, 3, 7, 9, 1, 3), body, strict=True)) % 10
+    )
 
 
 def _bsn(rng: Rng) -> str:
@@ -416,8 +461,43 @@ def national_ids(rng: Rng, count: int) -> Iterator[Sample]:
 
 
 # --- people
-GIVEN = "Anna Maria James Robert Linda Karen Thomas Lukas Sophie Emma Liam Noah Olivia Jürgen Søren Pierre Chloé Marco".split()
-FAMILY = "Miller Schmidt Novak Rossi Dubois García Andersen Kowalski Jansen Weber O'Brien Tanaka Silva Hansen Moreau".split()
+GIVEN = [
+    "Anna",
+    "Maria",
+    "James",
+    "Robert",
+    "Linda",
+    "Karen",
+    "Thomas",
+    "Lukas",
+    "Sophie",
+    "Emma",
+    "Liam",
+    "Noah",
+    "Olivia",
+    "Jürgen",
+    "Søren",
+    "Pierre",
+    "Chloé",
+    "Marco",
+]
+FAMILY = [
+    "Miller",
+    "Schmidt",
+    "Novak",
+    "Rossi",
+    "Dubois",
+    "García",
+    "Andersen",
+    "Kowalski",
+    "Jansen",
+    "Weber",
+    "O'Brien",
+    "Tanaka",
+    "Silva",
+    "Hansen",
+    "Moreau",
+]
 DOMAINS = ("acme-corp.com", "firma.de", "kanzlei-weber.at", "uni-bonn.de", "gmail.com", "outlook.com", "mail.co.uk", "studio.io", "example.org")  # fmt: skip
 
 
@@ -428,11 +508,20 @@ def _plain(name: str) -> str:
 def emails(rng: Rng, count: int) -> Iterator[Sample]:
     for number in range(count):
         given, family = _plain(rng.choice(GIVEN)), _plain(rng.choice(FAMILY))
-        local = rng.choice((f"{given}.{family}", f"{given[0]}{family}", f"{given}_{family}{rng.randint(1, 99)}", f"{given}+news"))
+        local = rng.choice(
+            (
+                f"{given}.{family}",
+                f"{given[0]}{family}",
+                f"{given}_{family}{rng.randint(1, 99)}",
+                f"{given}+news",
+            )
+        )
         value = f"{local}@{rng.choice(DOMAINS)}"
         value = rng.choice((value, value, f"<{value}>", f"({value})", f"mailto:{value}"))
         form = _sentence if number % 3 else _setting
-        yield Sample(frozenset({"email"}), form(rng, value, rng.choice(["e-mail", "address", "contact"])), "email")
+        yield Sample(
+            frozenset({"email"}), form(rng, value, rng.choice(["e-mail", "address", "contact"])), "email"
+        )
 
 
 def _phone(rng: Rng) -> str:
@@ -446,7 +535,9 @@ def _phone(rng: Rng) -> str:
 def phones(rng: Rng, count: int) -> Iterator[Sample]:
     for number in range(count):
         form = _sentence if number % 3 else _setting
-        yield Sample(frozenset({"phone"}), form(rng, _phone(rng), rng.choice(["phone", "mobile", "tel"])), "phone")
+        yield Sample(
+            frozenset({"phone"}), form(rng, _phone(rng), rng.choice(["phone", "mobile", "tel"])), "phone"
+        )
 
 
 def addresses(rng: Rng, count: int) -> Iterator[Sample]:
@@ -461,7 +552,9 @@ def addresses(rng: Rng, count: int) -> Iterator[Sample]:
              f"Via {rng.choice(['Roma', 'Garibaldi', 'Mazzini'])} {n}, {rng.choice(['00184 Roma', '20121 Milano'])}",
              f"{rng.choice(['Keizersgracht', 'Stationsweg', 'Kerkstraat'])} {n}, {rng.choice(['1015 CJ Amsterdam', '2515 BK Rotterdam'])}")
         )  # fmt: skip
-        intro = rng.choice(["Please send it to", "She lives at", "Our office:", "Deliver to", "Adresse:", "My address is"])
+        intro = rng.choice(
+            ["Please send it to", "She lives at", "Our office:", "Deliver to", "Adresse:", "My address is"]
+        )
         yield Sample(frozenset({"address"}), f"{prose(rng, 1)} {intro} {value}. {prose(rng, 1)}", "address")
 
 
@@ -479,7 +572,9 @@ def healths(rng: Rng, count: int) -> Iterator[Sample]:
              f"MRN: {pick(rng, '123456789', 8)}; {a}; lab results attached.",
              f"Die Patientin hat Bluthochdruck und Krebs, die Therapie läuft; ihr wurden Medikamente verschrieben ({d}).")
         )  # fmt: skip
-        yield Sample(frozenset({"health"}), f"{rng.choice(OPENERS)} {text} {prose(rng, number % 2)}", "health")
+        yield Sample(
+            frozenset({"health"}), f"{rng.choice(OPENERS)} {text} {prose(rng, number % 2)}", "health"
+        )
 
 
 def finances(rng: Rng, count: int) -> Iterator[Sample]:
@@ -492,7 +587,9 @@ def finances(rng: Rng, count: int) -> Iterator[Sample]:
              f"Payslip, pay period March: gross pay {m()}00, net pay {m()}00, pension 120, national insurance 233, YTD {m()}000.",
              f"Bilanz zum 31.12.: Anlagevermögen {m()} Mio., Eigenkapital {m()} Mio., Verbindlichkeiten {m()} Mio., Rückstellungen {m()} Mio., Jahresüberschuss {m()} Mio.")
         )  # fmt: skip
-        yield Sample(frozenset({"financial-document"}), f"{rng.choice(OPENERS)}\n{text}\n{prose(rng, 1)}", "finance")
+        yield Sample(
+            frozenset({"financial-document"}), f"{rng.choice(OPENERS)}\n{text}\n{prose(rng, 1)}", "finance"
+        )
 
 
 def markings(rng: Rng, count: int) -> Iterator[Sample]:
@@ -555,7 +652,11 @@ def codes(rng: Rng, count: int) -> Iterator[Sample]:
     kinds = list(CODE)
     for number in range(count):
         kind = kinds[number % len(kinds)]
-        text = rng.choice(CODE[kind]).replace("NAME", "T" + pick(rng, string.ascii_lowercase, 6)).replace("NUM", str(rng.randint(2, 99)))
+        text = (
+            rng.choice(CODE[kind])
+            .replace("NAME", "T" + pick(rng, string.ascii_lowercase, 6))
+            .replace("NUM", str(rng.randint(2, 99)))
+        )
         text = f"```{kind}\n{text}```" if number % 2 else text
         yield Sample(frozenset({"source-code"}), f"{rng.choice(OPENERS)}\n\n{text}\n{prose(rng, 1)}", kind)
 
@@ -628,7 +729,21 @@ def _placeholder(rng: Rng) -> str:
 
 def _near_token(rng: Rng) -> str:
     """Tokens cut short, or with a letter that such tokens do not have."""
-    value = TOKENS[rng.choice(["github", "gitlab", "npm", "digitalocean", "groq", "anthropic", "sendgrid", "huggingface", "replicate"])](rng)
+    value = TOKENS[
+        rng.choice(
+            [
+                "github",
+                "gitlab",
+                "npm",
+                "digitalocean",
+                "groq",
+                "anthropic",
+                "sendgrid",
+                "huggingface",
+                "replicate",
+            ]
+        )
+    ](rng)
     return value[: len(value) // 3]
 
 
@@ -713,4 +828,9 @@ def corpus(seed: int = 1, scale: int = 1) -> list[Sample]:
 
 if __name__ == "__main__":
     for sample in corpus(int(sys.argv[1]) if len(sys.argv) > 1 else 1):
-        print(json.dumps({"classes": sorted(sample.classes), "kind": sample.kind, "text": sample.text}, ensure_ascii=False))
+        print(
+            json.dumps(
+                {"classes": sorted(sample.classes), "kind": sample.kind, "text": sample.text},
+                ensure_ascii=False,
+            )
+        )
