@@ -8,6 +8,7 @@ from __future__ import annotations
 import io
 import os
 import re
+import threading
 from collections.abc import Callable, Iterable, Iterator, Mapping
 from pathlib import Path
 from typing import Any
@@ -133,6 +134,7 @@ class Engine:
         import chdb
 
         self._connect: Callable[[str], Any] = chdb.connect
+        self._lock = threading.Lock()
         self._address = f"{directory}?config-file={config}"
         try:
             self._keeper: Any = self._connect(self._address)  # while it is open, others open in no time
@@ -147,7 +149,8 @@ class Engine:
     def value(self, text: str, parameters: Mapping[str, str] | None = None) -> str:
         """The answer to a statement of our own, as raw text."""
         try:
-            return bytes(self._keeper.query(text, "TSVRaw", params=dict(parameters or {})).bytes()).decode()
+            with self._lock:  # two threads on one handle get each other's answers
+                return bytes(self._keeper.query(text, "TSVRaw", params=dict(parameters or {})).bytes()).decode()
         except RuntimeError as error:
             raise from_engine(error) from None
 
