@@ -1,4 +1,5 @@
-"""What a request asks of an AI service and what the answer says, for the proxy. Pure functions: no I/O, no clock.
+"""What a request asks of an AI service and what the answer says, for the proxy. Pure functions: no I/O, no
+clock.
 
     provider = recognise(request, service)            # service: the catalogue's id, "" when it has none
     call = provider.request(request)                  # None: no exchange (page, poll, telemetry)
@@ -13,19 +14,23 @@
     sent_on = restorer.feed(data)                     # decoded: drop content-encoding and content-length
     sent_on += restorer.finish()
 
-Header names are lower case in all mappings. Ask servers for no other coding than `CODINGS`; what has another is not read.
+Header names are lower case in all mappings. Ask servers for no other coding than `CODINGS`; what has another
+is not read.
 
-Bodies too large to hold: `upload = provider.upload(request_without_body)`, then `upload.feed(data)`; `upload.finish()` gives text
-fields, files (size, SHA-256, beginning) and whether something was not read. None: a JSON body, which must be held to be read.
+Bodies too large to hold: `upload = provider.upload(request_without_body)`, then `upload.feed(data)`;
+`upload.finish()` gives text fields, files (size, SHA-256, beginning) and whether something was not read.
+None: a JSON body, which must be held to be read.
 
-WebSocket: `turn = provider.turn(request, data)` makes a client's message a request for `request` and `rewrite`. A server's
-messages go into `provider.response(101, headers)`, one `feed` each, until `reader.over`: the turn ended, begin a new reader.
-`restorer.messages(data)` gives the messages to send on instead of one.
+WebSocket: `turn = provider.turn(request, data)` makes a client's message a request for `request` and
+`rewrite`. A server's messages go into `provider.response(101, headers)`, one `feed` each, until
+`reader.over`: the turn ended, begin a new reader. `restorer.messages(data)` gives the messages to send on
+instead of one.
 
 MCP's answers may come on a GET stream (`listens`): read it with `response` as well.
 
-Texts whose `where` is None cannot be rewritten. `call.cut`: not everything was read; `call.flaws`: the server might read
-something else than we did, unless it gets `provider.rewrite(request, {})`; `call.shape`: known, unknown, opaque.
+Texts whose `where` is None cannot be rewritten. `call.cut`: not everything was read; `call.flaws`: the server
+might read something else than we did, unless it gets `provider.rewrite(request, {})`; `call.shape`: known,
+unknown, opaque.
 """
 
 from __future__ import annotations
@@ -80,7 +85,8 @@ __all__ = [
 
 CODINGS = "gzip, deflate, zstd"  # for accept-encoding
 
-# Services of the catalogue with a format. The provider's name is the service's id, and all others are read by their paths.
+# Services of the catalogue with a format. The provider's name is the service's id, and all others are read by
+# their paths.
 SERVICES: dict[str, type[Provider]] = {
     "openai-api": OpenAI,
     "azure-openai": Azure,
@@ -110,8 +116,8 @@ SERVICES: dict[str, type[Provider]] = {
     "grok": web.Grok,
     "mcp-server": Mcp,
     **dict.fromkeys(
-        ("groq", "together-ai", "fireworks-ai", "openrouter", "deepseek-api", "xai-api", "perplexity-api", "vllm",
-         "lm-studio", "github-models", "openai-compatible"),
+        ("groq", "together-ai", "fireworks-ai", "openrouter", "deepseek-api", "xai-api", "perplexity-api",
+         "vllm", "lm-studio", "github-models", "openai-compatible"),
         OpenAI,
     ),
 }  # fmt: skip
@@ -138,7 +144,7 @@ _FIXED = (web.Web, Cursor, Copilot, Azure, Mistral, Mcp)  # whose errors and acc
 
 
 def recognise(request: Request, service: str) -> Provider | None:
-    """Who reads this request. Without a service, only what a path or MCP's own marks tell; else at least `Unknown`."""
+    """Who reads this request. Without a service, what a path or MCP's marks tell; else at least `Unknown`."""
     known = SERVICES.get(service)
     if known is None and Mcp.spoken(request):
         return _provider(Mcp, service or "mcp-server")

@@ -1,7 +1,8 @@
-"""What the members of an answer mean: text as it comes, tools called, tokens, why it ended. One reader for every dialect.
+"""What the members of an answer mean: text as it comes, tools called, tokens, why it ended. One reader for
+every dialect.
 
-`spots` gives the places of text in an event so that they can be read, and written when a placeholder is put back.
-A channel is what a client would join to one text.
+`spots` gives the places of text in an event so that they can be read, and written when a placeholder is put
+back. A channel is what a client would join to one text.
 """
 
 from __future__ import annotations
@@ -155,7 +156,7 @@ def _blocks(event: dict[str, Any]) -> Iterator[Spot]:
 
 
 def _plain(event: dict[str, Any]) -> Iterator[Spot]:
-    """One text at the top: Ollama, Cohere v1, text-generation-inference, Bedrock's older models, chat applications."""
+    """One text at the top: Ollama, Cohere v1, text-generation-inference, older models on Bedrock."""
     if event.get("event_type") != "stream-end" and not str(event.get("type")).endswith(".done"):
         yield from _spot(event, (), "text", "response", "generation", "outputText", "completion")
     if "choices" not in event and event.get("type") != "message_start":
@@ -170,7 +171,7 @@ def _plain(event: dict[str, Any]) -> Iterator[Spot]:
 
 
 def _patches(event: dict[str, Any]) -> Iterator[Spot]:
-    """ChatGPT and DeepSeek on the web send JSON patches of one message; `{"v": "text"}` goes on with the last."""
+    """ChatGPT and DeepSeek on the web send JSON patches of one message; without a path they go on."""
     value = event.get("v")
     for patch in [event, *_dicts(value)]:
         path = patch.get("p", "")

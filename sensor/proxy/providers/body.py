@@ -1,7 +1,8 @@
 """A request's body as one tree of texts and attachments, whatever its media type, and back again.
 
-Places (`Text.where`) are JSON Pointers into that tree: of the document itself; `/2` the third part of a form or field of
-an urlencoded body; `/2/!/x` inside a part that is JSON; `/7/x` in the eighth line of JSON lines; "" a text body as a whole.
+Places (`Text.where`) are JSON Pointers into that tree: of the document itself; `/2` the third part of a form
+or field of an urlencoded body; `/2/!/x` inside a part that is JSON; `/7/x` in the eighth line of JSON lines;
+"" a text body as a whole.
 """
 
 from __future__ import annotations
@@ -29,15 +30,19 @@ _RUNS = re.compile(rb"[\x20-\x7e\t\r\n\xc2-\xf4\x80-\xbf]{6,}")
 # Names and numbers of things: changing one breaks the request, and no one writes a prompt there.
 # fmt: off
 _LABELS = frozenset({
-    "role", "type", "model", "object", "id", "call_id", "tool_call_id", "tool_use_id", "toolUseId", "media_type",
-    "mime_type", "mimeType", "mimetype", "encoding_format", "detail", "status", "finish_reason", "stop_reason", "format",
-    "jsonrpc", "method", "purpose", "response_format", "language", "item_id", "finishReason", "stopReason", "modelVersion", "resultType", "cacheScope", "thread_id", "event_id", "response_id", "previous_response_id", "message_id",
-    "parent_message_id", "conversation_id", "parent_id", "voice", "size", "quality", "service_tier",
-    "system_fingerprint", "created_at", "responseId", "signature", "encrypted_content", "thoughtSignature",
-    "thought_signature", "event", "author", "obfuscation",
+    "role", "type", "model", "object", "id", "call_id", "tool_call_id", "tool_use_id", "toolUseId",
+    "media_type", "mime_type", "mimeType", "mimetype", "encoding_format", "detail", "status",
+    "finish_reason", "stop_reason", "format", "jsonrpc", "method", "purpose", "response_format", "language",
+    "item_id", "finishReason", "stopReason", "modelVersion", "resultType", "cacheScope", "thread_id",
+    "event_id", "response_id", "previous_response_id", "message_id", "parent_message_id", "conversation_id",
+    "parent_id", "voice", "size", "quality", "service_tier", "system_fingerprint", "created_at",
+    "responseId", "signature", "encrypted_content", "thoughtSignature", "thought_signature", "event",
+    "author", "obfuscation",
 })
 _REFERENCES = frozenset({"file_id", "fileUri", "file_uri", "file_url", "document_url", "s3Location"})
-_BINARY = frozenset({"data", "bytes", "b64_json", "file_data", "image_data", "audio", "images", "partial_image_b64", "delta"})
+_BINARY = frozenset({
+    "data", "bytes", "b64_json", "file_data", "image_data", "audio", "images", "partial_image_b64", "delta",
+})
 # fmt: on
 _NAMES = ("filename", "file_name", "fileName", "displayName", "display_name", "title", "name")
 _TYPES = ("media_type", "mimeType", "mime_type", "fileMimeType", "format")
@@ -124,7 +129,9 @@ def _plain(data: bytes, broken: bool) -> Body:
 
 def _lines(data: bytes) -> Body:
     """JSON lines. One that is no JSON stays text."""
-    body, lines = Body("lines", []), data.splitlines()
+    body, lines = Body("lines", []), data.split(b"\n", LINES)
+    if not lines[-1]:
+        lines.pop()
     for line in lines[:LINES]:
         found = document.load(line)
         body.tree.append(found.tree if found else line.decode("utf-8", "replace"))
@@ -203,15 +210,24 @@ class Found:
             return None  # numbers
         if holder in _BINARY and _BASE64.match(text):
             return self._encoded("", text, where, True)
-        self.texts.append(Text(where, text, role))
+        self.texts.append(Text(where, whole_characters(text), role))
         return None
 
     def _encoded(self, kind: str, text: str, where: str | None, base_64: bool) -> None:
         data = decode64(text) if base_64 else None
         if data is None:
-            self.texts.append(Text(where, text, "other"))
+            self.texts.append(Text(where, whole_characters(text), "other"))
         else:
             self.attachments.append(attach("", kind, data, where))
+
+
+def whole_characters(text: str) -> str:
+    """Surrogates escaped one by one (RFC 8259 7) joined, lone ones replaced: it can be UTF-8."""
+    try:
+        text.encode()
+    except UnicodeEncodeError:
+        return text.encode("utf-16", "surrogatepass").decode("utf-16", "replace")
+    return text
 
 
 def decode64(text: str) -> bytes | None:
@@ -243,7 +259,7 @@ def _described(tree: Any, one: Attachment) -> Attachment:
 
 
 def runs(data: bytes, limit: int = 2_000) -> list[Text]:
-    """Readable texts in bytes of unknown shape (protobuf keeps strings as they are). None can be rewritten."""
+    """Readable texts in bytes of unknown shape (protobuf keeps them so). None can be rewritten."""
     found = []
     for match in _RUNS.finditer(data[:PART]):
         text = match[0].decode("utf-8", "ignore").strip()

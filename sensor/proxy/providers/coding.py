@@ -33,12 +33,11 @@ class Decoder:
         if not self._names:
             yield data
         elif self._coding and not self.cut:
-            yield from self._decode(data)
+            yield from self._decode(self._coding, data)
 
-    def _decode(self, data: bytes) -> Iterator[bytes]:
-        assert self._coding
+    def _decode(self, coding: _Gzip | _Zstd, data: bytes) -> Iterator[bytes]:
         try:
-            for piece in self._coding.feed(data):
+            for piece in coding.feed(data):
                 plain, self._left = piece[: self._left], self._left - len(piece)
                 yield plain
                 if self._left < 0:

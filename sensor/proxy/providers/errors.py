@@ -1,7 +1,8 @@
-"""Refusals in the vendors' own formats, so that their SDKs raise their own errors: a permission error for a refusal, which
-no SDK tries again, and a rate-limit error for a limit.
+"""Refusals in the vendors' own formats, so that their SDKs raise their own errors: a permission error for a
+refusal, which no SDK tries again, and a rate-limit error for a limit.
 
-Sources: the error pages of the vendors' API references, and what their SDKs were seen to raise (tests/sensor/proxy/vendors.py).
+Sources: the error pages of the vendors' API references, and what their SDKs were seen to raise
+(tests/sensor/proxy/vendors.py).
 """
 
 from __future__ import annotations

@@ -1,7 +1,7 @@
 """multipart/form-data (RFC 7578) as it passes, and put together again.
 
-Parts are read incrementally, so that an upload is hashed without being held. Broken framing never raises: what
-cannot be understood is counted as part of the part it is in.
+Parts are read incrementally, so that an upload is hashed without being held. Broken framing never raises:
+what cannot be understood is counted as part of the part it is in.
 """
 
 from __future__ import annotations
@@ -12,16 +12,15 @@ from dataclasses import dataclass, field
 
 HEAD = 16_384  # bytes of a part's headers
 PARTS = 1_000
-_PARAMETER = re.compile(r';\s*([\w*-]{1,40})\s*=\s*(?:"((?:[^"\\]|\\.){0,1024})"|([^;\s"]{0,1024}))')
+_VALUE = re.compile(r'\s*(?:"((?:[^"\\]|\\.)*+)"|([^;\s"]*+))')
 _BOUNDARY = re.compile(r'boundary=(?:"([^"]{1,200})"|([^\s;,"]{1,200}))', re.IGNORECASE)
 
 
 def parameter(header: str, name: str) -> str:
-    """A parameter of a header's value (RFC 9110 5.6.6), "" when absent."""
-    for key, quoted, plain in _PARAMETER.findall(header):
-        if key.lower() == name:
-            return re.sub(r"\\(.)", r"\1", quoted) or plain
-    return ""
+    """A parameter of a header's value (RFC 9110 5.6.6), "" when absent. Linear in the header's length."""
+    start = re.search(rf";\s*+{name}\s*+=", header, re.IGNORECASE)
+    value = _VALUE.match(header, start.end()) if start else None
+    return (re.sub(r"\\(.)", r"\1", value[1] or "") or value[2] or "") if value else ""
 
 
 def boundary(content_type: str) -> bytes:
@@ -62,7 +61,7 @@ class Part:
 
 
 class Form:
-    """Reads a form. Keeps `keep` bytes of every part, `HEAD` of headers and one delimiter's length besides."""
+    """Reads a form. Holds `keep` bytes of every part, and `HEAD` or a delimiter's length besides."""
 
     def __init__(self, delimiter: bytes, keep: int) -> None:
         self.parts: list[Part] = []
@@ -70,7 +69,7 @@ class Form:
         self.closed = False  # the last delimiter came
         self._delimiter = b"\r\n--" + delimiter
         self._keep = keep
-        self._buffer = b"\r\n"  # the first delimiter has no line before it
+        self._buffer = bytearray(b"\r\n")  # the first delimiter has no line before it
         self._part: Part | None = None
         self._header = False
 
@@ -80,59 +79,60 @@ class Form:
         while not self.closed and (self._head() if self._header else self._body()):
             pass
         if self.closed:
-            self._buffer = b""
+            self._buffer.clear()
 
     def finish(self) -> list[Part]:
         """The parts; `cut` says whether something was missing."""
         if not self.closed:
             self.cut = True
             if self._part and not self._header:
-                self._part.add(self._buffer, self._keep)
-        self._buffer, self.closed = b"", True
+                self._part.add(self._take(len(self._buffer)), self._keep)
+        self._buffer.clear()
+        self.closed = True
         return self.parts
 
-    def _body(self) -> bool:
-        at = self._buffer.find(self._delimiter)
-        if at < 0:
-            keep = len(self._delimiter) - 1
-            passed, self._buffer = self._buffer[:-keep], self._buffer[-keep:]
-            if self._part:
-                self._part.add(passed, self._keep)
-            return False
-        after = at + len(self._delimiter)
-        if len(self._buffer) < after + 2:
-            return False
-        if self._part:
-            self._part.add(self._buffer[:at], self._keep)
-        self.closed = self._buffer[after : after + 2] == b"--"
-        self._part, self._header = Part(), True
-        self._buffer = self._buffer[after:]
-        if not self.closed:
-            self._open()
-        return True
+    def _take(self, size: int) -> bytes:
+        taken = bytes(self._buffer[:size])
+        del self._buffer[:size]  # cheap at the front
+        return taken
 
-    def _open(self) -> None:
-        if len(self.parts) >= PARTS:
-            self.cut = True
-        elif self._part:
+    def _body(self) -> bool:
+        at, length = self._buffer.find(self._delimiter), len(self._delimiter)
+        if at < 0:  # a delimiter may have begun
+            passed = self._take(max(0, len(self._buffer) - length + 1))
+        elif len(self._buffer) < at + length + 2:
+            return False
+        else:
+            passed = self._take(at)
+        if self._part:
+            self._part.add(passed, self._keep)
+        return at >= 0 and self._next()
+
+    def _next(self) -> bool:
+        """The delimiter, and what it says of the following part."""
+        self._take(len(self._delimiter))
+        if self._buffer[:2] == b"--":
+            self.closed = True
+        elif len(self.parts) >= PARTS:
+            self.cut = self.closed = True
+        else:
+            self._part, self._header = Part(), True
             self.parts.append(self._part)
+        return not self.closed
 
     def _head(self) -> bool:
         end = self._buffer.find(b"\r\n\r\n")
         if end < 0 and len(self._buffer) <= HEAD:
             return False
-        assert self._part
+        self._header = False
         if end < 0 or end > HEAD:  # no header this long is read by anybody
-            self.cut, end, self._header = True, HEAD, False
-            self._buffer = self._buffer[HEAD:]
+            self.cut = True
+            self._take(HEAD)
             return True
-        self._part.header = self._buffer[:end].lstrip(b"\r\n")
-        self._buffer, self._header = self._buffer[end + 4 :], False
-        # An empty part: its delimiter's line break is the one that ended the headers.
-        self._buffer = (
-            self._buffer if not self._buffer.startswith(self._delimiter[2:]) else b"\r\n" + self._buffer
-        )
-        return True
+        self.parts[-1].header = self._take(end).lstrip(b"\r\n")
+        # The line break before the delimiter of an empty part is the one that ended the headers.
+        self._take(2 if self._buffer[4:].startswith(self._delimiter[2:]) else 4)
+        return len(self._buffer) >= len(self._delimiter)
 
 
 def write(parts: list[tuple[bytes, bytes]], delimiter: bytes) -> bytes:

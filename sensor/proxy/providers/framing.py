@@ -1,7 +1,7 @@
 """How answers are cut into messages: SSE, JSON lines, AWS event streams, WebSocket messages, one document.
 
-A framing takes bytes in any portions and gives whole frames, which keep the bytes they were made of. A frame longer than
-`FRAME` has no data and passes in pieces; bytes that are no frame at all likewise. Nothing raises.
+A framing takes bytes in any portions and gives whole frames, which keep the bytes they were made of. A frame
+longer than `FRAME` has no data and passes in pieces; bytes that are no frame at all likewise. Nothing raises.
 """
 
 from __future__ import annotations
@@ -13,6 +13,7 @@ from collections.abc import Iterator
 from dataclasses import dataclass
 
 FRAME = 16 << 20  # bytes; pictures in base64 are a few MB each
+LINES = 10_000  # of one event
 _BLANK = re.compile(rb"(?:\r\n|\n|\r(?!\n)){2}")  # WHATWG HTML 9.2.5, end of an event
 _LINE = re.compile(rb"\r\n|\n|\r")
 _EMPTY = re.compile(rb"[\r\n]*\Z")
@@ -20,7 +21,7 @@ _EMPTY = re.compile(rb"[\r\n]*\Z")
 
 @dataclass(frozen=True, slots=True)
 class Frame:
-    """`data` is the payload, None for bytes that only pass; `name` the event's type where the framing has one."""
+    """`data` is the payload, None for bytes that only pass; `name` the event's type, if it has one."""
 
     raw: bytes
     data: bytes | None = None
@@ -147,6 +148,8 @@ class Events(_Scanned):
         return found.end()
 
     def frame(self, raw: bytes) -> Frame:
+        if raw.count(b"\n") + raw.count(b"\r") > LINES:
+            return Frame(raw)
         data, name = [], ""
         for line in _LINE.split(raw):
             key, _, value = line.partition(b":")

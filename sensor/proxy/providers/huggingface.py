@@ -1,5 +1,5 @@
-"""Hugging Face: the inference router, endpoints, and text-generation-inference. The task may be in the path, else the
-model's own decides: `completion` when it cannot be told.
+"""Hugging Face: the inference router, endpoints, and text-generation-inference. The task may be in the path,
+else the model's own decides: `completion` when it cannot be told.
 
 Sources: huggingface.co/docs/inference-providers; huggingface.co/docs/text-generation-inference.
 """

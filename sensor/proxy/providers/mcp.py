@@ -1,6 +1,6 @@
-"""Model Context Protocol over HTTP, both generations: sessions with `initialize` (2024-11-05 to 2025-11-25; the oldest
-posts to an address of its own and is answered on a GET stream), and stateless requests that name method and tool in their
-headers (2026-07-28).
+"""Model Context Protocol over HTTP, both generations: sessions with `initialize` (2024-11-05 to 2025-11-25;
+the oldest posts to an address of its own and is answered on a GET stream), and stateless requests that name
+method and tool in their headers (2026-07-28).
 
 Source: modelcontextprotocol.io/specification, "Transports" of each revision.
 """
@@ -38,7 +38,7 @@ class Mcp(Provider):
         return request.method == "POST" and b'"jsonrpc"' in request.body[:65_536]
 
     def operation(self, request: Request, tree: Any, shape: shapes.Shape) -> str:
-        """That of the first message that moves content. An answer of the client's does, too: sampling, elicitation."""
+        """That of the first message that moves content; an answer of the client's does (sampling)."""
         for message in _messages(tree):
             if found := METHODS.get(str(message.get("method"))):
                 return found

@@ -7,7 +7,8 @@ import hmac
 from collections.abc import Mapping
 from dataclasses import dataclass, field
 
-# What a text is to the conversation. `definition`: of a tool; `other`: in the body, but no part of a prompt we know.
+# What a text is to the conversation. `definition`: of a tool; `other`: in the body, but no part of a prompt
+# we know.
 ROLES = ("system", "user", "assistant", "tool", "tool_call", "definition", "other")
 
 
@@ -43,7 +44,7 @@ class Secret:
 
 @dataclass(frozen=True, slots=True)
 class Request:
-    """An HTTP request. Header names are lower case, repeated ones joined with `, `; `body` is decoded (no gzip)."""
+    """An HTTP request. Header names are lower case, repeated ones joined with `, `; `body` has no coding."""
 
     method: str
     scheme: str  # http, https, ws, wss
@@ -57,7 +58,7 @@ class Request:
 
 @dataclass(frozen=True, slots=True)
 class Text:
-    """One text of a body. `where` is a JSON Pointer (RFC 6901) that `rewrite` takes; None: cannot be rewritten."""
+    """One text of a body. `where`: a JSON Pointer (RFC 6901) for `rewrite`; None: cannot be rewritten."""
 
     where: str | None
     text: str = field(repr=False)
@@ -66,7 +67,7 @@ class Text:
 
 @dataclass(frozen=True, slots=True)
 class Message:
-    """One turn of the conversation sent along. `size` is its number of characters, attachments not counted."""
+    """One turn of the conversation sent along. `size`: its characters, attachments not counted."""
 
     role: str
     size: int

@@ -1,5 +1,5 @@
-"""OpenAI: chat completions, responses, completions, embeddings, images, audio, files, batches, assistants, realtime. And Azure,
-which puts the deployment in the path and the resource in the host's name.
+"""OpenAI: chat completions, responses, completions, embeddings, images, audio, files, batches, assistants,
+realtime. And Azure, which puts the deployment in the path and the resource in the host's name.
 
 Sources: platform.openai.com/docs/api-reference; learn.microsoft.com/azure/ai-services/openai/reference.
 """

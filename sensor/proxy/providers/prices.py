@@ -1,4 +1,4 @@
-"""What an exchange cost by a dated price list (`signatures/prices.yaml`). What the list does not say has no cost."""
+"""What an exchange cost by a dated price list, `signatures/prices.yaml`. What is not there has no cost."""
 
 from __future__ import annotations
 
@@ -51,7 +51,10 @@ class Prices:
 def read_prices(text: str) -> Prices:
     """The list from its YAML text. ValueError says which entry is wrong."""
     found: dict[tuple[str, str], Price] = {}
-    content = yaml.safe_load(text)
+    try:
+        content = yaml.safe_load(text)
+    except yaml.YAMLError as error:
+        raise ValueError(f"prices: {error}") from error
     if not isinstance(content, dict) or not isinstance(content.get("prices"), list):
         raise ValueError("prices: a list is expected")
     for number, entry in enumerate(content["prices"]):

@@ -1,4 +1,4 @@
-"""The base of all providers: a request becomes a `Call`, an answer a `Reader`, a verdict the vendor's own error."""
+"""The base of all providers: a request becomes a `Call`, an answer a `Result`, a verdict an error."""
 
 from __future__ import annotations
 
@@ -148,7 +148,7 @@ class Provider:
         )
 
     def rewrite(self, request: Request, changes: Mapping[str, str]) -> bytes:
-        """The body with other texts at places that `Text.where` gave. KeyError for a place that is not there."""
+        """The body with other texts at places of `Text.where`. KeyError for one that is not there."""
         return bodies.write(request, changes)
 
     # -- the answer
@@ -162,7 +162,7 @@ class Provider:
         return Restorer(status, headers, lookup)
 
     def error(self, verdict: str, message: str, request: Request, retry_after: int | None = None) -> Answer:
-        """A refusal in the vendor's format. `verdict`: block, coach (403), limit (429); `retry_after` in seconds."""
+        """A refusal in the vendor's format: block and coach are 403, limit is 429. `retry_after`: s."""
         return errors.answer(self.dialect, verdict, message, retry_after)
 
 

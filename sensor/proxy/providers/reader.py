@@ -13,14 +13,15 @@ from sensor.proxy.providers.model import Attachment, Result, Text
 from sensor.proxy.providers.shapes import clean
 from sensor.proxy.providers.usage import Report
 
-TEXT = 4 << 20  # characters kept of all texts of an answer
+TEXT = 1 << 20  # characters kept of all texts of an answer
 CHANNELS = 1_000  # choices, blocks and tool calls
 TOOLS = 200
+LINES = 10_000
 _OVER = ("response.done", "done", "generationComplete", "turnComplete")
 
 
 class Reader:
-    """`feed` any portions of the body, then `finish`. Over a WebSocket each `feed` is one message, and `over` a turn's end."""
+    """`feed` any portions of the body, then `finish`. Over a WebSocket a `feed` is one message."""
 
     def __init__(self, status: int, headers: Mapping[str, str], everything: str = "") -> None:
         """Header names in lower case. `everything`: all strings of events count, and this is their role."""
@@ -61,7 +62,10 @@ class Reader:
             report.model = report.model or usage.model
             report.tokens_in = usage.tokens_in if report.tokens_in is None else report.tokens_in
             report.tokens_out = usage.tokens_out if report.tokens_out is None else report.tokens_out
-        joined = [Text(None, "".join(parts), self._roles[channel]) for channel, parts in self._texts.items()]
+        joined = [
+            Text(None, body.whole_characters("".join(parts)), self._roles[channel])
+            for channel, parts in self._texts.items()
+        ]
         return Result(
             self._status,
             report.model,
@@ -108,11 +112,18 @@ class Reader:
         found = document.load(text)
         if found is not None:
             self._event(found.tree, name)
-        elif not self.stream and len(lines := text.splitlines()) > 1 and document.load(lines[0]):
-            for line in lines[:100_000]:
-                self._document(line, name)
+        elif not self.stream and len(lines := text.split(b"\n", LINES)) > 1 and document.load(lines[0]):
+            for line in lines[:LINES]:
+                self._line(line, name)
+            self._cut = self._cut or len(lines) > LINES
         else:
             self._unread(text)
+
+    def _line(self, line: bytes, name: str) -> None:
+        if found := document.load(line):
+            self._event(found.tree, name)
+        elif line.strip():
+            self._cut = True
 
     def _unread(self, data: bytes) -> None:
         """No JSON: audio, a page, a picture, or an application's own format."""

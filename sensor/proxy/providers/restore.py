@@ -1,7 +1,9 @@
-"""Puts originals back for placeholders (`<CARD_1>`) in an answer as it passes, also where one spans several events.
+"""Puts originals back for placeholders (`<CARD_1>`) in an answer as it passes, also where one spans several
+events.
 
-What may be the beginning of a placeholder is held back until the next event of its channel decides; nothing else waits. A
-channel's rest that never became one goes out in a copy of its last event, before the event that ends it.
+What may be the beginning of a placeholder is held back until the next event of its channel decides; nothing
+else waits. A channel's rest that never became one goes out in a copy of its last event, before the event that
+ends it.
 """
 
 from __future__ import annotations
@@ -15,12 +17,13 @@ from typing import Any
 
 from sensor.proxy.providers import answers, document
 from sensor.proxy.providers.coding import Decoder
-from sensor.proxy.providers.framing import AwsFrame, Frame, Framing, Messages, framing
+from sensor.proxy.providers.framing import AwsFrame, Frame, Framing, framing
 
 LONGEST = 64  # characters of a placeholder
 HELD = 256  # channels with something held back
 HOLDABLE = 65_536  # bytes of an event that may be held
 STRINGS = 100_000  # of one event
+LINES = 100_000
 Lookup = Callable[[str], str | None]
 
 PLACEHOLDER = re.compile(r"<[A-Z][A-Z0-9_]{0,50}_[0-9]{1,8}>")
@@ -53,7 +56,7 @@ class Restorer:
 
     @property
     def plain(self) -> bool:
-        """The content coding can be taken off, so the answer goes on without one: drop the header, and the length."""
+        """The content coding could be taken off: drop its header, and the length."""
         return not self._decoder.cut
 
     def feed(self, data: bytes) -> bytes:
@@ -69,7 +72,6 @@ class Restorer:
 
     def messages(self, data: bytes) -> list[bytes]:
         """WebSocket: the messages to send instead of one."""
-        assert isinstance(self._framing, Messages)
         return [out for frame in self._framing.feed(data) for out in self._parts(frame)]
 
     def _frame(self, frame: Frame) -> bytes:
@@ -88,20 +90,23 @@ class Restorer:
 
     def _raw(self, frame: Frame) -> bytes:
         """JSON lines under another name, or what is no JSON."""
-        if type(self._framing) is not Framing or frame.data is None or b"<" not in frame.data:
+        if type(self._framing) is not Framing or frame.data is None or frame.data.count(b"\n") > LINES:
             return frame.raw
         return b"".join(self._line(line) for line in frame.data.splitlines(keepends=True))
 
     def _line(self, line: bytes) -> bytes:
         found = document.load(line)
-        changed = found is not None and self._strings(found.tree)
-        return document.dump(found.tree) + b"\n" if found and changed else line
+        if found is None or not self._strings(found.tree):
+            return line
+        return document.dump(found.tree) + b"\n"
 
     def _spots(self, spots: list[answers.Spot], frame: Frame, event: Any) -> bool:
         """Read and write the portions of texts; whether any changed."""
         changed = False
         if type(self._framing) is Framing:  # a whole document holds whole texts
-            return any([self._whole(spot) for spot in spots])
+            for spot in spots:
+                changed |= self._whole(spot)
+            return changed
         for spot in spots:
             held = self._held.pop(spot.channel, None)
             text = (held.text if held else "") + spot.text

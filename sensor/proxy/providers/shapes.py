@@ -1,8 +1,8 @@
 """What the members of a request mean: the conversation, the tools, the model. One reader for every dialect.
 
-The vendors' formats differ in names, not in ideas, and their servers copy each other: OpenAI's appear on Bedrock, Anthropic's
-on Vertex and Azure. So members are read by their name wherever they are allowed, and a body may mix dialects. Sources: the
-vendors' API references as of 2026-11 (docs/providers.md lists them).
+The vendors' formats differ in names, not in ideas, and their servers copy each other: OpenAI's appear on
+Bedrock, Anthropic's on Vertex and Azure. So members are read by their name wherever they are allowed, and a
+body may mix dialects. Sources: the vendors' API references as of 2026-11 (docs/providers.md lists them).
 """
 
 from __future__ import annotations
@@ -18,20 +18,27 @@ Path = tuple[str, ...]
 # fmt: off
 _ROLES = {
     "system": "system", "developer": "system", "user": "user", "human": "user", "assistant": "assistant",
-    "model": "assistant", "chatbot": "assistant", "bot": "assistant", "ai": "assistant", "tool": "tool", "function": "tool",
-    "ipython": "tool", "observation": "tool",
+    "model": "assistant", "chatbot": "assistant", "bot": "assistant", "ai": "assistant", "tool": "tool",
+    "function": "tool", "ipython": "tool", "observation": "tool",
 }
 _SYSTEM = ("system", "systemInstruction", "system_instruction", "instructions", "preamble", "system_prompt")
 _PROMPTS = (
-    "prompt", "input", "inputs", "inputText", "message", "query", "documents", "texts", "text", "instances", "content",
-    "suffix", "negative_prompt", "input_prefix", "input_suffix", "variables", "images", "template", "question",
-    "query_str", "extracted_content", "attachments", "examples", "arguments",
+    "prompt", "input", "inputs", "inputText", "message", "query", "documents", "texts", "text", "instances",
+    "content", "suffix", "negative_prompt", "input_prefix", "input_suffix", "variables", "images",
+    "template", "question", "query_str", "extracted_content", "attachments", "examples", "arguments",
 )
-_CONVERSATIONS = ("messages", "contents", "input", "inputs", "chat_history", "additional_messages", "turns", "history")
-_DEFINITIONS = ("tools", "functions", "toolConfig", "response_format", "responseSchema", "output_config", "generationConfig")
+_CONVERSATIONS = (
+    "messages", "contents", "input", "inputs", "chat_history", "additional_messages", "turns", "history",
+)
+_DEFINITIONS = (
+    "tools", "functions", "toolConfig", "response_format", "responseSchema", "output_config",
+    "generationConfig",
+)
 # Members whose value is a request of its own, or a list of them.
-_WRAPPERS = ("requests", "params", "body", "request", "thread", "session", "response", "item", "config", "batch", "input_config",
-             "inputConfig", "setup", "clientContent", "client_content")
+_WRAPPERS = (
+    "requests", "params", "body", "request", "thread", "session", "response", "item", "config", "batch",
+    "input_config", "inputConfig", "setup", "clientContent", "client_content",
+)
 # fmt: on
 
 
@@ -195,17 +202,14 @@ def _tools(value: Any) -> Iterator[str]:
     if isinstance(value, dict):  # toolConfig
         value = value.get("tools")
     for tool in _list(value):
-        declared = (
-            tool.get("functionDeclarations") or tool.get("function_declarations")
-            if isinstance(tool, dict)
-            else None
-        )
+        members = tool if isinstance(tool, dict) else {}
+        declared = members.get("functionDeclarations") or members.get("function_declarations")
         if declared:
             yield from (clean(_named(one)) for one in _list(declared))
-        elif isinstance(tool, dict) and not (named := clean(_named(tool))):
-            yield from (clean(name) for name in list(tool)[:10])  # Gemini: {"googleSearch": {}}
+        elif named := clean(_named(tool)):
+            yield named
         else:
-            yield clean(_named(tool))
+            yield from (clean(name) for name in list(members)[:10])  # Gemini: {"googleSearch": {}}
 
 
 def _list(value: Any) -> list[Any]:

@@ -1,7 +1,8 @@
-"""Services without a format of ours: sizes, media type, and the text that is found. And those whose payload is not to be read.
+"""Services without a format of ours: sizes, media type, and the text that is found. And those whose payload
+is not to be read.
 
-Cursor speaks Connect with protobuf (`application/connect+proto`, often gzip within the envelope): recognised, not read.
-GitHub Copilot speaks OpenAI's and Anthropic's formats; the host says whose plan it is.
+Cursor speaks Connect with protobuf (`application/connect+proto`, often gzip within the envelope): recognised,
+not read. GitHub Copilot speaks OpenAI's and Anthropic's formats; the host says whose plan it is.
 """
 
 from __future__ import annotations

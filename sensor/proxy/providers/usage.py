@@ -8,18 +8,27 @@ from typing import Any
 
 from sensor.proxy.providers.shapes import clean
 
-_IN = ("prompt_tokens", "input_tokens", "promptTokenCount", "prompt_eval_count", "inputTokens", "inputTokenCount",
-       "inputTextTokenCount", "prompt_token_count")  # fmt: skip
-_OUT = ("completion_tokens", "output_tokens", "candidatesTokenCount", "eval_count", "outputTokens", "outputTokenCount",
-        "generation_token_count", "generated_tokens", "responseTokenCount")  # fmt: skip
+_IN = (
+    "prompt_tokens", "input_tokens", "promptTokenCount", "prompt_eval_count", "inputTokens",
+    "inputTokenCount", "inputTextTokenCount", "prompt_token_count",
+)  # fmt: skip
+_OUT = (
+    "completion_tokens", "output_tokens", "candidatesTokenCount", "eval_count", "outputTokens",
+    "outputTokenCount", "generation_token_count", "generated_tokens", "responseTokenCount",
+)  # fmt: skip
 # Anthropic and Bedrock count what came from a cache, or went there, beside the input; the others within it.
-_BESIDE = ("cache_read_input_tokens", "cache_creation_input_tokens", "cacheReadInputTokens", "cacheWriteInputTokens",
-           "cacheReadInputTokenCount", "cacheWriteInputTokenCount")  # fmt: skip
-_CACHED = ("cache_read_input_tokens", "cacheReadInputTokens", "cacheReadInputTokenCount", "cachedContentTokenCount",
-           "cached_tokens", "prompt_cache_hit_tokens")  # fmt: skip
+_BESIDE = (
+    "cache_read_input_tokens", "cache_creation_input_tokens", "cacheReadInputTokens",
+    "cacheWriteInputTokens", "cacheReadInputTokenCount", "cacheWriteInputTokenCount",
+)  # fmt: skip
+_CACHED = (
+    "cache_read_input_tokens", "cacheReadInputTokens", "cacheReadInputTokenCount",
+    "cachedContentTokenCount", "cached_tokens", "prompt_cache_hit_tokens",
+)  # fmt: skip
 _WRITTEN = ("cache_creation_input_tokens", "cacheWriteInputTokens", "cacheWriteInputTokenCount")
 _UNLISTED = ("audio_tokens", "ephemeral_1h_input_tokens")
 _ENDS = ("finish_reason", "stop_reason", "finishReason", "stopReason", "done_reason", "completionReason")
+_INNER = ("message", "response", "delta", "metadata", "meta", "details", "result", "incomplete_details")
 MOST = 1 << 48
 
 
@@ -99,18 +108,7 @@ class Report:
 def _places(event: dict[str, Any]) -> Iterator[dict[str, Any]]:
     """Where an event may keep its numbers: itself, known members, and their usage."""
     places = [event]
-    for name in (
-        "message",
-        "response",
-        "delta",
-        "metadata",
-        "meta",
-        "details",
-        "result",
-        "incomplete_details",
-    ):
-        if isinstance(inner := event.get(name), dict):
-            places.append(inner)
+    places += [inner for name in _INNER if isinstance(inner := event.get(name), dict)]
     for name in ("choices", "candidates", "results"):
         listed = event.get(name)
         places += [one for one in listed[:100] if isinstance(one, dict)] if isinstance(listed, list) else []

@@ -1,7 +1,9 @@
-"""Chat applications in a browser. Their formats are nobody's promise: these were publicly described, and change.
+"""Chat applications in a browser. Their formats are nobody's promise: these were publicly described, and
+change.
 
-What is known by its path is read as a chat or an upload; every other request with text in it is `other` and of unknown shape,
-and telemetry is left out. Placeholders are put back where the stream is SSE, JSON lines or WebSocket messages in JSON.
+What is known by its path is read as a chat or an upload; every other request with text in it is `other` and
+of unknown shape, and telemetry is left out. Placeholders are put back where the stream is SSE, JSON lines or
+WebSocket messages in JSON.
 """
 
 from __future__ import annotations
@@ -19,8 +21,12 @@ from sensor.proxy.providers.provider import WEBSOCKET, Provider
 
 _PERSONAL = ("free", "plus", "pro", "go")
 _CORPORATE = ("team", "business", "enterprise", "edu", "education")
-_QUIET = r"/(?:sentinel|ces|statsc?|lat|telemetry|rgstr|events?|event_logging|log|track|implicit_message_feedback|batchexecute"
-_QUIET += r"|analytics|collect|csp|report|heartbeat|pixel|beacon|envelope|monitoring)(?:/.*)?$"
+_QUIET = (
+    r"/(?:sentinel|ces|statsc?|lat|telemetry|rgstr|events?|event_logging|log|track|batchexecute|analytics"
+)
+_QUIET += (
+    r"|implicit_message_feedback|collect|csp|report|heartbeat|pixel|beacon|envelope|monitoring)(?:/.*)?$"
+)
 _ORGANISATION = re.compile(r"/organizations/([0-9a-f-]{36})")
 
 

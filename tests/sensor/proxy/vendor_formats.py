@@ -1,7 +1,8 @@
 """Answers in the vendors' formats: what `vendors.py` serves. Pure, and always the same for the same request.
 
-Every model repeats the last text it was asked: "You said: ...". Asked to "use the tool", it calls the first one offered.
-Tokens are one per four characters. A stream comes in portions of five characters, so that words span them.
+Every model repeats the last text it was asked: "You said: ...". Asked to "use the tool", it calls the first
+one offered. Tokens are one per four characters. A stream comes in portions of five characters, so that words
+span them.
 """
 
 from __future__ import annotations
@@ -174,8 +175,8 @@ def openai_chat(asked: Asked) -> Reply:
             "function": {"name": asked.tool, "arguments": ""},
         }
         events.append(chunk({"tool_calls": [call]}))
-        for part in portions(function["arguments"]):
-            events.append(chunk({"tool_calls": [{"index": 0, "function": {"arguments": part}}]}))
+        parts = [{"index": 0, "function": {"arguments": part}} for part in portions(function["arguments"])]
+        events += [chunk({"tool_calls": [part]}) for part in parts]
     else:
         events += [chunk({"content": part}) for part in portions(asked.said)]
     events.append(chunk({}, finish))
@@ -189,8 +190,14 @@ def openai_responses(asked: Asked) -> Reply:
     item: dict[str, Any]
     if asked.tool:
         arguments = json.dumps(asked.arguments)
-        item = {"type": "function_call", "id": "fc_1", "call_id": "call_1", "name": asked.tool, "arguments": arguments,
-                "status": "completed"}  # fmt: skip
+        item = {
+            "type": "function_call",
+            "id": "fc_1",
+            "call_id": "call_1",
+            "name": asked.tool,
+            "arguments": arguments,
+            "status": "completed",
+        }
     else:
         part = {"type": "output_text", "text": asked.said, "annotations": []}
         item = {
@@ -200,21 +207,46 @@ def openai_responses(asked: Asked) -> Reply:
             "status": "completed",
             "content": [part],
         }
-    usage = {"input_tokens": sent, "output_tokens": got, "total_tokens": sent + got,
-             "input_tokens_details": {"cached_tokens": 0}, "output_tokens_details": {"reasoning_tokens": 0}}  # fmt: skip
+    usage = {
+        "input_tokens": sent,
+        "output_tokens": got,
+        "total_tokens": sent + got,
+        "input_tokens_details": {"cached_tokens": 0},
+        "output_tokens_details": {"reasoning_tokens": 0},
+    }
     whole = {
-        "id": "resp_1", "object": "response", "created_at": CREATED, "status": "completed", "model": asked.model,
-        "output": [item], "usage": usage, "error": None, "incomplete_details": None, "instructions": None, "metadata": {},
-        "parallel_tool_calls": True, "temperature": 1.0, "tool_choice": "auto", "tools": [], "top_p": 1.0,
-    }  # fmt: skip
+        "id": "resp_1",
+        "object": "response",
+        "created_at": CREATED,
+        "status": "completed",
+        "model": asked.model,
+        "output": [item],
+        "usage": usage,
+        "error": None,
+        "incomplete_details": None,
+        "instructions": None,
+        "metadata": {},
+        "parallel_tool_calls": True,
+        "temperature": 1.0,
+        "tool_choice": "auto",
+        "tools": [],
+        "top_p": 1.0,
+    }
     if not asked.body.get("stream"):
         return Reply(whole)
     place = {"item_id": item["id"], "output_index": 0}
     events: list[dict[str, Any]] = [
-        {"type": "response.created", "response": {**whole, "status": "in_progress", "output": [], "usage": None}},
-        {"type": "response.output_item.added", "output_index": 0, "item": {**item, "status": "in_progress"} | (
-            {"arguments": ""} if asked.tool else {"content": []})},
-    ]  # fmt: skip
+        {
+            "type": "response.created",
+            "response": {**whole, "status": "in_progress", "output": [], "usage": None},
+        },
+        {
+            "type": "response.output_item.added",
+            "output_index": 0,
+            "item": {**item, "status": "in_progress"}
+            | ({"arguments": ""} if asked.tool else {"content": []}),
+        },
+    ]
     if asked.tool:
         name = "response.function_call_arguments"
         events += [{"type": f"{name}.delta", **place, "delta": part} for part in portions(item["arguments"])]
@@ -238,8 +270,13 @@ def openai_completions(asked: Asked) -> Reply:
     head = {"id": "cmpl-1", "object": "text_completion", "created": CREATED, "model": asked.model}
     if not asked.body.get("stream"):
         choice = {"index": 0, "text": asked.said, "finish_reason": "stop", "logprobs": None}
-        return Reply({**head, "choices": [choice], "usage": {"prompt_tokens": sent, "completion_tokens": got,
-                                                             "total_tokens": sent + got}})  # fmt: skip
+        return Reply(
+            {
+                **head,
+                "choices": [choice],
+                "usage": {"prompt_tokens": sent, "completion_tokens": got, "total_tokens": sent + got},
+            }
+        )
     parts = [
         {"index": 0, "text": part, "finish_reason": None, "logprobs": None} for part in portions(asked.said)
     ]
@@ -271,8 +308,12 @@ def openai_other(asked: Asked) -> Reply:
     if path.endswith("/speech"):
         return Reply(b"ID3\x04" + bytes(200), kind="audio/mpeg")
     if "/audio/" in path:
-        return Reply({"text": "spoken words", "usage": {"type": "tokens", "input_tokens": 5, "output_tokens": 2,
-                                                        "total_tokens": 7}})  # fmt: skip
+        return Reply(
+            {
+                "text": "spoken words",
+                "usage": {"type": "tokens", "input_tokens": 5, "output_tokens": 2, "total_tokens": 7},
+            }
+        )
     if path.endswith("/moderations"):
         result = {
             "flagged": False,
@@ -282,19 +323,62 @@ def openai_other(asked: Asked) -> Reply:
         }
         return Reply({"id": "modr-1", "model": asked.model, "results": [result]})
     if path.endswith("/batches"):
-        return Reply({"id": "batch_1", "object": "batch", "endpoint": "/v1/chat/completions", "status": "validating",
-                      "input_file_id": "file-1", "completion_window": "24h", "created_at": CREATED})  # fmt: skip
+        return Reply(
+            {
+                "id": "batch_1",
+                "object": "batch",
+                "endpoint": "/v1/chat/completions",
+                "status": "validating",
+                "input_file_id": "file-1",
+                "completion_window": "24h",
+                "created_at": CREATED,
+            }
+        )
     if path.endswith("/messages"):
-        return Reply({"id": "msg_1", "object": "thread.message", "created_at": CREATED, "thread_id": "thread_1", "role": "user",
-                      "content": [], "attachments": [], "metadata": {}, "status": "completed"})  # fmt: skip
+        return Reply(
+            {
+                "id": "msg_1",
+                "object": "thread.message",
+                "created_at": CREATED,
+                "thread_id": "thread_1",
+                "role": "user",
+                "content": [],
+                "attachments": [],
+                "metadata": {},
+                "status": "completed",
+            }
+        )
     if path.endswith("/threads"):
         return Reply({"id": "thread_1", "object": "thread", "created_at": CREATED, "metadata": {}})
     if path.endswith("/assistants"):
-        return Reply({"id": "asst_1", "object": "assistant", "created_at": CREATED, "model": asked.model, "tools": [],
-                      "instructions": asked.body.get("instructions"), "metadata": {}})  # fmt: skip
-    return Reply({"id": "file-1", "object": "file", "bytes": 1, "created_at": CREATED, "filename": "f", "purpose": "batch",
-                  "status": "processed", "type": "file", "size_bytes": 1, "mime_type": "text/plain",
-                  "downloadable": False, "sample_type": "batch_request", "source": "upload"})  # fmt: skip
+        return Reply(
+            {
+                "id": "asst_1",
+                "object": "assistant",
+                "created_at": CREATED,
+                "model": asked.model,
+                "tools": [],
+                "instructions": asked.body.get("instructions"),
+                "metadata": {},
+            }
+        )
+    return Reply(
+        {
+            "id": "file-1",
+            "object": "file",
+            "bytes": 1,
+            "created_at": CREATED,
+            "filename": "f",
+            "purpose": "batch",
+            "status": "processed",
+            "type": "file",
+            "size_bytes": 1,
+            "mime_type": "text/plain",
+            "downloadable": False,
+            "sample_type": "batch_request",
+            "source": "upload",
+        }
+    )
 
 
 # -- Anthropic
@@ -307,9 +391,20 @@ def anthropic(asked: Asked) -> Reply:
     if asked.path.endswith("/batches"):
         counts = {"processing": 1, "succeeded": 0, "errored": 0, "canceled": 0, "expired": 0}
         when = "2026-11-22T00:00:00Z"
-        return Reply({"id": "msgbatch_1", "type": "message_batch", "processing_status": "in_progress", "created_at": when,
-                      "request_counts": counts, "expires_at": when, "ended_at": None, "archived_at": None,
-                      "cancel_initiated_at": None, "results_url": None})  # fmt: skip
+        return Reply(
+            {
+                "id": "msgbatch_1",
+                "type": "message_batch",
+                "processing_status": "in_progress",
+                "created_at": when,
+                "request_counts": counts,
+                "expires_at": when,
+                "ended_at": None,
+                "archived_at": None,
+                "cancel_initiated_at": None,
+                "results_url": None,
+            }
+        )
     block: dict[str, Any] = {"type": "text", "text": asked.said}
     if asked.tool:
         block = {"type": "tool_use", "id": "toolu_1", "name": asked.tool, "input": asked.arguments}
@@ -320,17 +415,31 @@ def anthropic(asked: Asked) -> Reply:
         "cache_read_input_tokens": 0,
         "cache_creation_input_tokens": 0,
     }
-    whole = {"id": "msg_1", "type": "message", "role": "assistant", "model": asked.model, "content": [block],
-             "stop_reason": finish, "stop_sequence": None, "usage": usage}  # fmt: skip
+    whole = {
+        "id": "msg_1",
+        "type": "message",
+        "role": "assistant",
+        "model": asked.model,
+        "content": [block],
+        "stop_reason": finish,
+        "stop_sequence": None,
+        "usage": usage,
+    }
     headers = {"anthropic-organization-id": "00000000-0000-4000-8000-000000000001"}
     if not asked.body.get("stream"):
         return Reply(whole, headers=headers)
     events: list[dict[str, Any]] = [
-        {"type": "message_start", "message": {**whole, "content": [], "stop_reason": None,
-                                              "usage": {**usage, "output_tokens": 1}}},
-        {"type": "content_block_start", "index": 0, "content_block": {**block, **({"input": {}} if asked.tool else {"text": ""})}},
+        {
+            "type": "message_start",
+            "message": {**whole, "content": [], "stop_reason": None, "usage": {**usage, "output_tokens": 1}},
+        },
+        {
+            "type": "content_block_start",
+            "index": 0,
+            "content_block": {**block, **({"input": {}} if asked.tool else {"text": ""})},
+        },
         {"type": "ping"},
-    ]  # fmt: skip
+    ]
     if asked.tool:
         deltas = [
             {"type": "input_json_delta", "partial_json": part}
@@ -386,8 +495,13 @@ def google_upload(asked: Asked) -> Reply:
         scheme = asked.headers.get("x-served-as", "https")
         url = f"{scheme}://{host}{asked.path}?upload_id=1"
         return Reply({}, headers={"x-goog-upload-url": url, "x-goog-upload-status": "active"})
-    file = {"name": "files/f1", "uri": "https://generativelanguage.googleapis.com/v1beta/files/f1", "mimeType": "text/plain",
-            "sizeBytes": "1", "state": "ACTIVE"}  # fmt: skip
+    file = {
+        "name": "files/f1",
+        "uri": "https://generativelanguage.googleapis.com/v1beta/files/f1",
+        "mimeType": "text/plain",
+        "sizeBytes": "1",
+        "state": "ACTIVE",
+    }
     return Reply({"file": file}, headers={"x-goog-upload-status": "final"})
 
 
@@ -414,8 +528,11 @@ def bedrock(asked: Asked) -> Reply:
         for part in portions(json.dumps(asked.arguments) if asked.tool else asked.said):
             delta = {"toolUse": {"input": part}} if asked.tool else {"text": part}
             events.append(aws("contentBlockDelta", {"contentBlockIndex": 0, "delta": delta}))
-        events += [aws("contentBlockStop", {"contentBlockIndex": 0}), aws("messageStop", {"stopReason": "end_turn"}),
-                   aws("metadata", {"usage": usage, "metrics": {"latencyMs": 1}})]  # fmt: skip
+        events += [
+            aws("contentBlockStop", {"contentBlockIndex": 0}),
+            aws("messageStop", {"stopReason": "end_turn"}),
+            aws("metadata", {"usage": usage, "metrics": {"latencyMs": 1}}),
+        ]
         return Reply(events=events, kind=stream)
     asked.body["stream"] = asked.path.endswith("-stream")
     inner = anthropic(asked)
@@ -441,8 +558,15 @@ def cohere(asked: Asked) -> Reply:
     if asked.path.endswith("/embed"):
         texts = asked.body.get("texts") or [""]
         vectors = {"float": [[0.25, 0.5]] * len(texts)}
-        return Reply({"id": "e", "response_type": "embeddings_by_type", "embeddings": vectors, "texts": texts,
-                      "meta": {"billed_units": {"input_tokens": sent}}})  # fmt: skip
+        return Reply(
+            {
+                "id": "e",
+                "response_type": "embeddings_by_type",
+                "embeddings": vectors,
+                "texts": texts,
+                "meta": {"billed_units": {"input_tokens": sent}},
+            }
+        )
     if asked.path.endswith("/v1/chat"):
         whole = {"text": asked.said, "generation_id": "g", "finish_reason": "COMPLETE", "meta": billed}
         if not asked.body.get("stream"):
@@ -474,8 +598,19 @@ def cohere(asked: Asked) -> Reply:
 
 
 def _cohere_stream(asked: Asked, call: Any, finish: str, billed: Any) -> Iterator[dict[str, Any]]:
-    yield {"type": "message-start", "id": "m", "delta": {"message": {"role": "assistant", "content": [], "tool_plan": "",
-                                                                     "tool_calls": [], "citations": []}}}  # fmt: skip
+    yield {
+        "type": "message-start",
+        "id": "m",
+        "delta": {
+            "message": {
+                "role": "assistant",
+                "content": [],
+                "tool_plan": "",
+                "tool_calls": [],
+                "citations": [],
+            }
+        },
+    }
     if asked.tool:
         first = {**call, "function": {"name": asked.tool, "arguments": ""}}
         yield {"type": "tool-call-start", "index": 0, "delta": {"message": {"tool_calls": first}}}
@@ -506,8 +641,13 @@ def ollama(asked: Asked) -> Reply:
     def piece(text: str) -> dict[str, Any]:
         return {"message": {"role": "assistant", "content": text}} if chat else {"response": text}
 
-    call = {"message": {"role": "assistant", "content": "", "tool_calls": [
-        {"function": {"name": asked.tool, "arguments": asked.arguments}}]}}  # fmt: skip
+    call = {
+        "message": {
+            "role": "assistant",
+            "content": "",
+            "tool_calls": [{"function": {"name": asked.tool, "arguments": asked.arguments}}],
+        }
+    }
     if asked.body.get("stream") is False:
         return Reply({**head, **(call if asked.tool else piece(asked.said)), **end})
     events = [{**head, **call, "done": False}] if asked.tool else []
@@ -554,16 +694,26 @@ def mcp(message: dict[str, Any]) -> Reply:
     said = json.dumps(params.get("arguments", {}))
     cached = {"ttlMs": 0, "cacheScope": "private"}
     results: dict[Any, dict[str, Any]] = {
-        "initialize": {"protocolVersion": params.get("protocolVersion"), "capabilities": {"tools": {}, "prompts": {}, "resources": {}},
-                       "serverInfo": {"name": "vendors", "version": "1"}},
-        "server/discover": {"supportedVersions": ["2026-07-28"], "capabilities": {"tools": {}}, **cached,
-                            "serverInfo": {"name": "vendors", "version": "1"}},
+        "initialize": {
+            "protocolVersion": params.get("protocolVersion"),
+            "capabilities": {"tools": {}, "prompts": {}, "resources": {}},
+            "serverInfo": {"name": "vendors", "version": "1"},
+        },
+        "server/discover": {
+            "supportedVersions": ["2026-07-28"],
+            "capabilities": {"tools": {}},
+            **cached,
+            "serverInfo": {"name": "vendors", "version": "1"},
+        },
         "ping": {},
         "tools/list": {"tools": [TOOL], **cached},
         "tools/call": {"content": [{"type": "text", "text": f"You said: {said}"}], "isError": False},
-        "resources/read": {"contents": [{"uri": params.get("uri", ""), "text": "a document", "mimeType": "text/plain"}], **cached},
+        "resources/read": {
+            "contents": [{"uri": params.get("uri", ""), "text": "a document", "mimeType": "text/plain"}],
+            **cached,
+        },
         "prompts/get": {"messages": [{"role": "user", "content": {"type": "text", "text": said}}]},
-    }  # fmt: skip
+    }
     head = {"jsonrpc": "2.0", "id": message["id"]}
     if method not in results:
         return Reply(
@@ -692,8 +842,12 @@ def websocket(path: str, message: dict[str, Any], before: list[dict[str, Any]]) 
     out += [{"type": "response.output_text.delta", **place, "delta": part} for part in portions(said_all)]
     out.append({"type": "response.output_text.done", **place, "text": said_all})
     content = [{"type": "output_text", "text": said_all}]
-    done = {"id": "r1", "object": "realtime.response", "status": "completed",
-            "output": [{"id": "i1", "type": "message", "role": "assistant", "content": content}],
-            "usage": {"input_tokens": 7, "output_tokens": 9, "total_tokens": 16}}  # fmt: skip
+    done = {
+        "id": "r1",
+        "object": "realtime.response",
+        "status": "completed",
+        "output": [{"id": "i1", "type": "message", "role": "assistant", "content": content}],
+        "usage": {"input_tokens": 7, "output_tokens": 9, "total_tokens": 16},
+    }
     out.append({"type": "response.done", "response": done})
     return [{**event, "event_id": f"e{i}"} for i, event in enumerate(out)]

@@ -1,10 +1,12 @@
-"""A server that speaks the vendors' formats (`vendor_formats.py`), over TLS under their names or in clear; standard library only.
+"""A server that speaks the vendors' formats (`vendor_formats.py`), over TLS under their names or in clear;
+standard library only.
 
     python tests/sensor/proxy/vendors.py --certificate cert.pem --key key.pem [--port 0] [--pace 0.01]
 
-prints `listening PORT`, then serves until its input ends. `GET /_received` on any name says what it received, as a JSON list;
-`GET /_reset` forgets it. In a test: `async with serve(certificate, key) as vendors: ... vendors.port, vendors.received`.
-`certify(folder, names)` makes an authority and a certificate (needs `cryptography`).
+prints `listening PORT`, then serves until its input ends. `GET /_received` on any name says what it received,
+as a JSON list; `GET /_reset` forgets it. In a test: `async with serve(certificate, key) as vendors: ...
+vendors.port, vendors.received`. `certify(folder, names)` makes an authority and a certificate (needs
+`cryptography`).
 """
 
 from __future__ import annotations
@@ -30,13 +32,39 @@ sys.path[:0] = [str(Path(__file__).parents[3])] if __name__ == "__main__" else [
 from tests.sensor.proxy.vendor_formats import Asked, Reply, answer, mcp, websocket  # noqa: E402
 
 NAMES = (
-    "api.openai.com", "*.openai.azure.com", "api.anthropic.com", "generativelanguage.googleapis.com",
-    "aiplatform.googleapis.com", "*-aiplatform.googleapis.com", "*.amazonaws.com", "*.us-east-1.amazonaws.com",
-    "api.mistral.ai", "api.cohere.com", "api.groq.com", "api.together.xyz", "api.together.ai", "api.fireworks.ai",
-    "openrouter.ai", "api.deepseek.com", "api.x.ai", "api.perplexity.ai", "router.huggingface.co", "api.githubcopilot.com",
-    "*.githubcopilot.com", "chatgpt.com", "claude.ai", "gemini.google.com", "copilot.microsoft.com", "www.perplexity.ai",
-    "chat.deepseek.com", "grok.com", "api2.cursor.sh", "mcp.example.com", "ollama.example.com", "localhost",
-)  # fmt: skip
+    "api.openai.com",
+    "*.openai.azure.com",
+    "api.anthropic.com",
+    "generativelanguage.googleapis.com",
+    "aiplatform.googleapis.com",
+    "*-aiplatform.googleapis.com",
+    "*.amazonaws.com",
+    "*.us-east-1.amazonaws.com",
+    "api.mistral.ai",
+    "api.cohere.com",
+    "api.groq.com",
+    "api.together.xyz",
+    "api.together.ai",
+    "api.fireworks.ai",
+    "openrouter.ai",
+    "api.deepseek.com",
+    "api.x.ai",
+    "api.perplexity.ai",
+    "router.huggingface.co",
+    "api.githubcopilot.com",
+    "*.githubcopilot.com",
+    "chatgpt.com",
+    "claude.ai",
+    "gemini.google.com",
+    "copilot.microsoft.com",
+    "www.perplexity.ai",
+    "chat.deepseek.com",
+    "grok.com",
+    "api2.cursor.sh",
+    "mcp.example.com",
+    "ollama.example.com",
+    "localhost",
+)
 _GUID = b"258EAFA5-E914-47DA-95CA-C5AB0DC85B11"  # RFC 6455 1.3
 
 
@@ -182,7 +210,8 @@ class Vendors:
     ) -> None:
         key = request.headers["sec-websocket-key"].encode()
         accept = base64.b64encode(hashlib.sha1(key + _GUID).digest()).decode()
-        head = f"HTTP/1.1 101 Switching Protocols\r\nupgrade: websocket\r\nconnection: upgrade\r\nsec-websocket-accept: {accept}\r\n"
+        head = "HTTP/1.1 101 Switching Protocols\r\nupgrade: websocket\r\nconnection: upgrade\r\n"
+        head += f"sec-websocket-accept: {accept}\r\n"
         protocols = [
             one.strip() for one in request.headers.get("sec-websocket-protocol", "").split(",") if one.strip()
         ]
@@ -305,15 +334,28 @@ def certify(folder: Path, names: tuple[str, ...] = NAMES) -> tuple[Path, Path, P
     ca_key, key = ec.generate_private_key(ec.SECP256R1()), ec.generate_private_key(ec.SECP256R1())
     usage = x509.KeyUsage(False, False, False, False, False, True, True, False, False)
     identifier = x509.SubjectKeyIdentifier.from_public_key(ca_key.public_key())
-    ca = build("Vendors CA", "Vendors CA", ca_key.public_key(), ca_key,
-               (x509.BasicConstraints(True, 0), True), (usage, True), (identifier, False))  # fmt: skip
+    ca = build(
+        "Vendors CA",
+        "Vendors CA",
+        ca_key.public_key(),
+        ca_key,
+        (x509.BasicConstraints(True, 0), True),
+        (usage, True),
+        (identifier, False),
+    )
     alternatives = [
         *(x509.DNSName(name) for name in names),
         x509.IPAddress(ipaddress.ip_address("127.0.0.1")),
     ]
-    leaf = build("Vendors", "Vendors CA", key.public_key(), ca_key,
-                 (x509.SubjectAlternativeName(alternatives), False), (x509.BasicConstraints(False, None), True),
-                 (x509.ExtendedKeyUsage([ExtendedKeyUsageOID.SERVER_AUTH]), False))  # fmt: skip
+    leaf = build(
+        "Vendors",
+        "Vendors CA",
+        key.public_key(),
+        ca_key,
+        (x509.SubjectAlternativeName(alternatives), False),
+        (x509.BasicConstraints(False, None), True),
+        (x509.ExtendedKeyUsage([ExtendedKeyUsageOID.SERVER_AUTH]), False),
+    )
     pem = serialization.Encoding.PEM
     private = key.private_bytes(pem, serialization.PrivateFormat.PKCS8, serialization.NoEncryption())
     files = (folder / "ca.pem", folder / "cert.pem", folder / "key.pem")

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import base64
+import itertools
 import json
 from pathlib import Path
 from typing import Any
@@ -72,21 +73,24 @@ def post(path: str, body: Any, **headers: str) -> Request:
 def cut(data: bytes, places: list[int]) -> list[bytes]:
     """`data` in portions; places beyond its end do nothing."""
     marks = sorted({0, len(data), *(place % (len(data) + 1) for place in places)})
-    return [data[a:b] for a, b in zip(marks, marks[1:], strict=False)]
+    return [data[a:b] for a, b in itertools.pairwise(marks)]
 
 
 places = st.lists(st.integers(0, 1 << 20), max_size=12)
 # Members and words that mean something to some vendor, in places where they do not belong.
 # fmt: off
 WORDS = (
-    "messages", "role", "content", "type", "text", "user", "assistant", "tool_calls", "function", "arguments", "name", "input",
-    "output", "parts", "contents", "candidates", "choices", "delta", "index", "message", "usage", "usageMetadata", "prompt_tokens",
-    "error", "response", "tools", "functionDeclarations", "toolConfig", "toolUse", "model", "stream", "system", "params", "result",
-    "method", "tools/call", "requests", "v", "p", "token", "generated_text", "message_start", "response.output_text.delta",
-    "content_block_delta", "partial_json", "modelTurn", "serverContent", "parts", "source", "data", "image_url", "url", "file_id",
-    "jsonrpc", "id", "author", "thinking", "details", "promptTokensDetails", "cache_creation", "service_tier", "billed_units",
-    "finish_reason", "event", "item", "functionCall", "args", "f.req", "attachments", "files", "<CARD_1>", "<CARD", "_1>", "<",
-    "data:image/png;base64,AAAA", "metadata", "meta", "tokens", "contentBlockIndex", "start", "bytes", "query_str",
+    "messages", "role", "content", "type", "text", "user", "assistant", "tool_calls", "function",
+    "arguments", "name", "input", "output", "parts", "contents", "candidates", "choices", "delta", "index",
+    "message", "usage", "usageMetadata", "prompt_tokens", "error", "response", "tools",
+    "functionDeclarations", "toolConfig", "toolUse", "model", "stream", "system", "params", "result",
+    "method", "tools/call", "requests", "v", "p", "token", "generated_text", "message_start",
+    "response.output_text.delta", "content_block_delta", "partial_json", "modelTurn", "serverContent",
+    "parts", "source", "data", "image_url", "url", "file_id", "jsonrpc", "id", "author", "thinking",
+    "details", "promptTokensDetails", "cache_creation", "service_tier", "billed_units", "finish_reason",
+    "event", "item", "functionCall", "args", "f.req", "attachments", "files", "<CARD_1>", "<CARD", "_1>",
+    "<", "data:image/png;base64,AAAA", "metadata", "meta", "tokens", "contentBlockIndex", "start", "bytes",
+    "query_str",
 )
 # fmt: on
 words = st.sampled_from(WORDS)

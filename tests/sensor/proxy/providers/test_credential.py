@@ -4,18 +4,38 @@ from sensor.proxy.providers import Request, Secret
 from sensor.proxy.providers.credential import claims, credential, retries
 
 
-@pytest.mark.parametrize(("headers", "query", "expected"), [
-    ({"authorization": "Bearer sk-1"}, {}, "sk-1"), ({"x-api-key": "sk-2"}, {}, "sk-2"), ({"api-key": "k"}, {}, "k"),
-    ({"x-goog-api-key": "AIza"}, {}, "AIza"), ({}, {"key": "AIzb"}, "AIzb"), ({}, {}, ""), ({"authorization": "Bearer "}, {}, ""),
-    ({"authorization": "AWS4-HMAC-SHA256 Credential=AKIAIOSFODNN7EXAMPLE/20261122/us-east-1/bedrock/aws4_request, Signature=0"}, {},
-     "AKIAIOSFODNN7EXAMPLE")])  # fmt: skip
+@pytest.mark.parametrize(
+    ("headers", "query", "expected"),
+    [
+        ({"authorization": "Bearer sk-1"}, {}, "sk-1"),
+        ({"x-api-key": "sk-2"}, {}, "sk-2"),
+        ({"api-key": "k"}, {}, "k"),
+        ({"x-goog-api-key": "AIza"}, {}, "AIza"),
+        ({}, {"key": "AIzb"}, "AIzb"),
+        ({}, {}, ""),
+        ({"authorization": "Bearer "}, {}, ""),
+        (
+            {"authorization": "AWS4-HMAC-SHA256 Credential=AKIAIOSFODNN7EXAMPLE/20261122/x, Signature=0"},
+            {},
+            "AKIAIOSFODNN7EXAMPLE",
+        ),
+    ],
+)
 def test_credentials(headers: dict[str, str], query: dict[str, str], expected: str) -> None:
     assert credential(Request("POST", "https", "x", 443, "/", query, headers)) == expected
 
 
-@pytest.mark.parametrize(("headers", "expected"), [
-    ({}, 0), ({"x-stainless-retry-count": "2"}, 2), ({"x-stainless-retry-count": "x"}, 0), ({"amz-sdk-request": "attempt=3; max=5"}, 2),
-    ({"amz-sdk-request": "attempt=1"}, 0), ({"x-stainless-retry-count": "99999"}, 9999)])  # fmt: skip
+@pytest.mark.parametrize(
+    ("headers", "expected"),
+    [
+        ({}, 0),
+        ({"x-stainless-retry-count": "2"}, 2),
+        ({"x-stainless-retry-count": "x"}, 0),
+        ({"amz-sdk-request": "attempt=3; max=5"}, 2),
+        ({"amz-sdk-request": "attempt=1"}, 0),
+        ({"x-stainless-retry-count": "99999"}, 9999),
+    ],
+)
 def test_retries(headers: dict[str, str], expected: int) -> None:
     assert retries(headers) == expected
 

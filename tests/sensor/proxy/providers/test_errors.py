@@ -1,4 +1,4 @@
-"""The formats were tried with the SDKs: each raised its own permission or rate-limit error, and a refusal was not tried again."""
+"""The formats as the SDKs take them: each raises its own error, and tries no refusal again."""
 
 import json
 
@@ -8,11 +8,19 @@ from sensor.proxy.providers import recognise
 from tests.sensor.proxy.providers.samples import post
 
 PATHS = {
-    "openai-api": "/v1/chat/completions", "azure-openai": "/openai/deployments/d/chat/completions", "groq": "/openai/v1/responses",
-    "claude-api": "/v1/messages", "claude": "/api/organizations/o/chat_conversations/c/completion",
-    "gemini-api": "/v1beta/models/m:generateContent", "amazon-bedrock": "/model/m/converse", "mistral-api": "/v1/chat/completions",
-    "cohere": "/v2/chat", "ollama": "/api/chat", "hugging-face-inference": "/models/m", "chatgpt": "/backend-api/conversation",
-}  # fmt: skip
+    "openai-api": "/v1/chat/completions",
+    "azure-openai": "/openai/deployments/d/chat/completions",
+    "groq": "/openai/v1/responses",
+    "claude-api": "/v1/messages",
+    "claude": "/api/organizations/o/chat_conversations/c/completion",
+    "gemini-api": "/v1beta/models/m:generateContent",
+    "amazon-bedrock": "/model/m/converse",
+    "mistral-api": "/v1/chat/completions",
+    "cohere": "/v2/chat",
+    "ollama": "/api/chat",
+    "hugging-face-inference": "/models/m",
+    "chatgpt": "/backend-api/conversation",
+}
 
 
 @pytest.mark.parametrize("service", PATHS)
@@ -31,12 +39,15 @@ def test_refusals(service: str, verdict: str, status: int) -> None:
     assert headers.get("retry-after") == ("5" if status == 429 else None)
 
 
-@pytest.mark.parametrize(("service", "block", "limit"), [
-    ("openai-api", ("error", "type", "permission_error"), ("error", "type", "rate_limit_error")),
-    ("claude-api", ("error", "type", "permission_error"), ("error", "type", "rate_limit_error")),
-    ("gemini-api", ("error", "status", "PERMISSION_DENIED"), ("error", "status", "RESOURCE_EXHAUSTED")),
-    ("chatgpt", ("detail", "code", "blocked_by_policy"), ("detail", "code", "blocked_by_policy")),
-])  # fmt: skip
+@pytest.mark.parametrize(
+    ("service", "block", "limit"),
+    [
+        ("openai-api", ("error", "type", "permission_error"), ("error", "type", "rate_limit_error")),
+        ("claude-api", ("error", "type", "permission_error"), ("error", "type", "rate_limit_error")),
+        ("gemini-api", ("error", "status", "PERMISSION_DENIED"), ("error", "status", "RESOURCE_EXHAUSTED")),
+        ("chatgpt", ("detail", "code", "blocked_by_policy"), ("detail", "code", "blocked_by_policy")),
+    ],
+)
 def test_kinds(service: str, block: tuple[str, str, str], limit: tuple[str, str, str]) -> None:
     request = post(PATHS[service], {})
     found = recognise(request, service)

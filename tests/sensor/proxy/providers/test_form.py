@@ -1,10 +1,13 @@
+import time
+
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from sensor.proxy.providers import form
 from tests.sensor.proxy.providers.samples import cut, places
 
-HEAD = b'Content-Disposition: form-data; name="file"; filename="plan \\"B\\".pdf"\r\nContent-Type: application/pdf'
+HEAD = b'Content-Disposition: form-data; name="file"; filename="plan \\"B\\".pdf"\r\n'
+HEAD += b"Content-Type: application/pdf"
 FIELD = b'Content-Disposition: form-data; name="prompt"'
 
 
@@ -40,8 +43,11 @@ def test_names_types_and_sizes() -> None:
     field, file = found.parts
     assert (field.name, field.filename, bytes(field.data)) == ("prompt", "", b"hi")
     assert (file.filename, file.get("content-type"), file.size, bytes(file.data)) == (
-        'plan "B".pdf', "application/pdf", 5_004, b"%PDF",
-    )  # fmt: skip
+        'plan "B".pdf',
+        "application/pdf",
+        5_004,
+        b"%PDF",
+    )
 
 
 def test_empty_parts() -> None:
@@ -66,3 +72,11 @@ def test_parameters() -> None:
     assert form.parameter('form-data; name="a b"; filename=c', "filename") == "c"
     assert form.boundary('multipart/form-data; boundary="x y"') == b"x y"
     assert form.boundary("multipart/form-data") == b""
+
+
+def test_many_delimiters_and_quotes_take_linear_time() -> None:
+    start = time.process_time()
+    read(b"--b\r\n\r\n" * 1_000_000, [])
+    form.parameter("form-data" + '; filename="' * 100_000, "filename")
+    form.parameter("form-data" + '; filename="' + "\\\\" * 100_000, "filename")
+    assert time.process_time() - start < 5

@@ -26,14 +26,38 @@ def read(body: Any, path: str = "/mcp", **headers: str) -> Call | None:
 @pytest.mark.parametrize(
     ("body", "operation", "tools", "texts"),
     [
-        (message("tools/call", name="send", arguments={"to": "a@b.c", "n": 1, "deep": ["x"]}), "tool_call", ("send",), ["a@b.c", "x"]),
-        (message("tools/call", name="send", arguments={"to": "y"}, _meta=META), "tool_call", ("send",), ["y"]),
+        (
+            message("tools/call", name="send", arguments={"to": "a@b.c", "n": 1, "deep": ["x"]}),
+            "tool_call",
+            ("send",),
+            ["a@b.c", "x"],
+        ),
+        (
+            message("tools/call", name="send", arguments={"to": "y"}, _meta=META),
+            "tool_call",
+            ("send",),
+            ["y"],
+        ),
         (message("resources/read", uri="file:///plans.txt"), "resource", (), ["file:///plans.txt"]),
         (message("prompts/get", name="review", arguments={"code": "z"}), "prompt", (), ["z"]),
-        ([message("ping"), message("tools/call", name="a", arguments={"q": "w"})], "tool_call", ("a",), ["w"]),
-        ({"jsonrpc": "2.0", "id": 1, "result": {"role": "assistant", "content": {"type": "text", "text": "said"}}}, "sampling", (), ["said"]),
+        (
+            [message("ping"), message("tools/call", name="a", arguments={"q": "w"})],
+            "tool_call",
+            ("a",),
+            ["w"],
+        ),
+        (
+            {
+                "jsonrpc": "2.0",
+                "id": 1,
+                "result": {"role": "assistant", "content": {"type": "text", "text": "said"}},
+            },
+            "sampling",
+            (),
+            ["said"],
+        ),
     ],
-)  # fmt: skip
+)
 def test_what_moves_content(body: Any, operation: str, tools: tuple[str, ...], texts: list[str]) -> None:
     call = read(body)
     assert call
@@ -88,9 +112,15 @@ def test_any_service_that_speaks_mcp_is_recognised() -> None:
     assert (found.name, type(found).__name__) == ("asana-mcp", "Mcp")
 
 
-@pytest.mark.parametrize(("path", "accept", "expected"), [
-    ("/sse", "text/event-stream", True), ("/mcp/", "application/json, text/event-stream", True), ("/sse", "text/html", False),
-    ("/news", "text/event-stream", False)])  # fmt: skip
+@pytest.mark.parametrize(
+    ("path", "accept", "expected"),
+    [
+        ("/sse", "text/event-stream", True),
+        ("/mcp/", "application/json, text/event-stream", True),
+        ("/sse", "text/html", False),
+        ("/news", "text/event-stream", False),
+    ],
+)
 def test_get_streams(path: str, accept: str, expected: bool) -> None:
     assert listens(Request("GET", "https", "x", 443, path, {}, {"accept": accept})) == expected
 

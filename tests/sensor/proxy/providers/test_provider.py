@@ -165,8 +165,12 @@ def test_unknown_services_are_read_as_far_as_text_is_found() -> None:
         "unknown",
         ["what is <this>?"],
     )
-    call = read("/rpc", b"\x0a\x1fthe merger closes on the first\x12\x04\x00\x01\x02\x03", "some-new-service",
-                content_type="application/grpc-web+proto")  # fmt: skip
+    call = read(
+        "/rpc",
+        b"\x0a\x1fthe merger closes on the first\x12\x04\x00\x01\x02\x03",
+        "some-new-service",
+        content_type="application/grpc-web+proto",
+    )
     assert (call.shape, [text.text for text in call.texts], call.cut) == (
         "unknown",
         ["the merger closes on the first"],
@@ -189,15 +193,25 @@ def test_models_come_from_the_body_the_path_or_the_query() -> None:
 def test_conversations_have_roles_and_sizes() -> None:
     messages = [
         {"role": "developer", "content": "rules"},
-        {"role": "user", "content": [{"type": "text", "text": "12345"}, {"type": "input_audio", "input_audio": {"data": "A" * 200}}]},
+        {
+            "role": "user",
+            "content": [
+                {"type": "text", "text": "12345"},
+                {"type": "input_audio", "input_audio": {"data": "A" * 200}},
+            ],
+        },
         {"role": "martian", "content": "x"},
         "not a message",
         {"role": 7, "content": None},
-    ]  # fmt: skip
+    ]
     call = read("/v1/chat/completions", {"messages": messages})
     assert call.messages == (
-        Message("system", 5), Message("user", 5), Message("other", 1), Message("user", 13), Message("other", 0),
-    )  # fmt: skip
+        Message("system", 5),
+        Message("user", 5),
+        Message("other", 1),
+        Message("user", 13),
+        Message("other", 0),
+    )
     assert call.system == "rules"
     assert [one.size for one in call.attachments] == [150]
 
@@ -210,7 +224,9 @@ def test_batches_hold_requests() -> None:
     }
     call = read("/v1/messages/batches", body, "claude-api")
     assert (call.operation, call.model, call.system) == ("batch", "m", "s")
-    lines = b'{"body": {"messages": [{"role": "user", "content": "one"}]}}\n{"body": {"messages": [{"role": "user", "content": "two"}]}}'
+    lines = b"".join(
+        b'{"body": {"messages": [{"role": "user", "content": "%s"}]}}\n' % text for text in (b"one", b"two")
+    )
     call = read("/v1/batches", lines, "openai-api", content_type="application/jsonl")
     assert [text.where for text in call.texts] == ["/0/body/messages/0/content", "/1/body/messages/0/content"]
 
@@ -255,9 +271,22 @@ def test_any_document_is_read_without_an_error(tree: Any, service: str, path: st
         assert found.error(verdict, "no", request).status in (200, 202, 403, 429)
 
 
-@given(st.binary(max_size=300), st.sampled_from(ALL), st.sampled_from([
-    "application/json", "multipart/form-data; boundary=b", "application/x-www-form-urlencoded", "application/x-ndjson",
-    "text/plain", "application/octet-stream", "", "application/grpc"]))  # fmt: skip
+@given(
+    st.binary(max_size=300),
+    st.sampled_from(ALL),
+    st.sampled_from(
+        [
+            "application/json",
+            "multipart/form-data; boundary=b",
+            "application/x-www-form-urlencoded",
+            "application/x-ndjson",
+            "text/plain",
+            "application/octet-stream",
+            "",
+            "application/grpc",
+        ]
+    ),
+)
 @settings(max_examples=150, deadline=None)
 def test_any_bytes_are_read_without_an_error(data: bytes, service: str, kind: str) -> None:
     request = post("/upload", data, content_type=kind)
@@ -270,3 +299,13 @@ def test_any_bytes_are_read_without_an_error(data: bytes, service: str, kind: st
 @given(st.text())
 def test_base64_is_decoded_or_refused(text: str) -> None:
     assert decode64(text) is None or isinstance(decode64(text), bytes)
+
+
+def test_texts_can_always_be_encoded() -> None:
+    call = read("/v1/chat/completions", rb'{"messages":[{"role":"user","content":"\ud83d\ude00 \ud800 x"}]}')
+    assert [text.text for text in call.texts] == ["\U0001f600 \ufffd x"]
+
+
+def test_lines_without_end_are_bounded() -> None:
+    call = read("/v1/batches", b"\n" * 3_000_000, "openai-api", content_type="application/x-ndjson")
+    assert call is None or call.cut

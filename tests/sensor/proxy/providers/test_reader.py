@@ -22,9 +22,15 @@ TALKS = [
 ]
 TALKS = [row for row in TALKS if not (row["call"]["model"].startswith("flaky") and not row["call"]["retry"])]
 KINDS = (
-    "application/json", "text/event-stream", "application/x-ndjson", "application/vnd.amazon.eventstream", "text/plain", "",
-    "application/stream+json", "audio/mpeg",
-)  # fmt: skip
+    "application/json",
+    "text/event-stream",
+    "application/x-ndjson",
+    "application/vnd.amazon.eventstream",
+    "text/plain",
+    "",
+    "application/stream+json",
+    "audio/mpeg",
+)
 
 
 def read(
@@ -137,18 +143,44 @@ def test_errors_say_their_kind_and_not_their_message() -> None:
 @pytest.mark.parametrize(
     ("usage", "expected"),
     [
-        ({"prompt_tokens": 9, "completion_tokens": 3, "prompt_tokens_details": {"cached_tokens": 4}}, (9, 3, 4, None, True)),
-        ({"input_tokens": 9, "output_tokens": 3, "cache_read_input_tokens": 4, "cache_creation_input_tokens": 2}, (15, 3, 4, 2, True)),
-        ({"input_tokens": 9, "output_tokens": 3, "input_tokens_details": {"cached_tokens": 4}}, (9, 3, 4, None, True)),
-        ({"inputTokens": 9, "outputTokens": 3, "cacheReadInputTokens": 4, "cacheWriteInputTokens": 2}, (15, 3, 4, 2, True)),
-        ({"prompt_tokens": 9, "completion_tokens": 3, "prompt_tokens_details": {"audio_tokens": 4}}, (9, 3, None, None, False)),
+        (
+            {"prompt_tokens": 9, "completion_tokens": 3, "prompt_tokens_details": {"cached_tokens": 4}},
+            (9, 3, 4, None, True),
+        ),
+        (
+            {
+                "input_tokens": 9,
+                "output_tokens": 3,
+                "cache_read_input_tokens": 4,
+                "cache_creation_input_tokens": 2,
+            },
+            (15, 3, 4, 2, True),
+        ),
+        (
+            {"input_tokens": 9, "output_tokens": 3, "input_tokens_details": {"cached_tokens": 4}},
+            (9, 3, 4, None, True),
+        ),
+        (
+            {"inputTokens": 9, "outputTokens": 3, "cacheReadInputTokens": 4, "cacheWriteInputTokens": 2},
+            (15, 3, 4, 2, True),
+        ),
+        (
+            {"prompt_tokens": 9, "completion_tokens": 3, "prompt_tokens_details": {"audio_tokens": 4}},
+            (9, 3, None, None, False),
+        ),
         ({"input_tokens": 1, "output_tokens": 2, "service_tier": "priority"}, (1, 2, None, None, False)),
-        ({"input_tokens": 1, "cache_creation": {"ephemeral_1h_input_tokens": 5}}, (1, None, None, None, False)),
-        ({"billed_units": {"input_tokens": 3.0}, "tokens": {"input_tokens": 5.0, "output_tokens": 2.0}}, (5, 2, None, None, True)),
+        (
+            {"input_tokens": 1, "cache_creation": {"ephemeral_1h_input_tokens": 5}},
+            (1, None, None, None, False),
+        ),
+        (
+            {"billed_units": {"input_tokens": 3.0}, "tokens": {"input_tokens": 5.0, "output_tokens": 2.0}},
+            (5, 2, None, None, True),
+        ),
         ({"prompt_tokens": True, "completion_tokens": -1}, (None, None, None, None, True)),
         ({"prompt_tokens": 1 << 60, "completion_tokens": "3"}, (None, None, None, None, True)),
     ],
-)  # fmt: skip
+)
 def test_usage(usage: dict[str, Any], expected: tuple[Any, ...]) -> None:
     got = read(json.dumps({"usage": usage}).encode())
     assert (got.tokens_in, got.tokens_out, got.tokens_cached, got.tokens_written, got.listed) == expected
@@ -290,3 +322,14 @@ def test_a_document_with_too_much_in_it_still_tells_its_tokens() -> None:
         b'{"data":[{"embedding":' + numbers + b'}],"model":"e","usage":{"prompt_tokens":8,"total_tokens":8}}'
     )
     assert (got.cut, got.tokens_in, got.texts) == (True, 8, ())
+
+
+def test_characters_that_span_events_are_joined() -> None:
+    chunk = '{"choices":[{"index":0,"delta":{"content":"PART"}}]}'
+    data = "".join(f"data: {chunk.replace('PART', part)}\n\n" for part in ("\\ud83d", "\\ude00!")).encode()
+    assert [text.text for text in read(data, "text/event-stream").texts] == ["\U0001f600!"]
+
+
+def test_many_lines_are_bounded() -> None:
+    assert read(b'{"a":1}\n' * 20_000).cut
+    assert read(b"data: {}\n" * 20_000 + b"\n", "text/event-stream").cut

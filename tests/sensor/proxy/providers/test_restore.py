@@ -41,7 +41,7 @@ def deltas(*parts: str) -> bytes:
 @settings(max_examples=6, deadline=None)
 def test_every_vendor_s_answer_is_restored(row: dict[str, Any], portions: list[int]) -> None:
     found, _ = provider(row)
-    said, asked = reply(row)
+    said, _ = reply(row)
     data = b"".join(said.events) or said.data
     headers = {"content-type": said.kind}
     restorer = found.restorer(said.status, headers, ORIGINALS.get)
@@ -59,12 +59,23 @@ def test_every_vendor_s_answer_is_restored(row: dict[str, Any], portions: list[i
         else:
             assert new.text == old.text.replace("<CARD_1>", ORIGINALS["<CARD_1>"])
     assert (was.model, was.tokens_in, was.tokens_out, was.finish, was.tools_called) == (
-        now.model, now.tokens_in, now.tokens_out, now.finish, now.tools_called,
-    )  # fmt: skip
+        now.model,
+        now.tokens_in,
+        now.tokens_out,
+        now.finish,
+        now.tools_called,
+    )
 
 
-@given(st.lists(st.sampled_from(["<", ">", "<CARD", "_1>", "<CARD_1>", "a<b", "<PERSON_NAME", "_12", "<X_9>", "text ", "<CARD_1"]),
-                max_size=12), places)  # fmt: skip
+@given(
+    st.lists(
+        st.sampled_from(
+            ["<", ">", "<CARD", "_1>", "<CARD_1>", "a<b", "<PERSON_NAME", "_12", "<X_9>", "text ", "<CARD_1"]
+        ),
+        max_size=12,
+    ),
+    places,
+)
 @settings(max_examples=200, deadline=None)
 def test_a_placeholder_may_span_events_anywhere(parts: list[str], portions: list[int]) -> None:
     whole = "".join(parts)
@@ -117,9 +128,13 @@ def test_empty_chunks_and_pings_end_nothing() -> None:
 
 
 def test_what_never_became_a_placeholder_comes_before_the_end_of_its_block() -> None:
-    data = b"".join(sse(
-        {"type": "content_block_delta", "index": 0, "delta": {"type": "text_delta", "text": "x <CARD"}},
-        {"type": "content_block_stop", "index": 0}, named=True))  # fmt: skip
+    data = b"".join(
+        sse(
+            {"type": "content_block_delta", "index": 0, "delta": {"type": "text_delta", "text": "x <CARD"}},
+            {"type": "content_block_stop", "index": 0},
+            named=True,
+        )
+    )
     got = restore(data, STREAM)
     assert texts(got, STREAM) == ["x <CARD"]
     assert got.index(b'"<CARD"') < got.index(b"content_block_stop")
@@ -187,8 +202,19 @@ def test_a_long_event_passes_as_it_is(monkeypatch: pytest.MonkeyPatch) -> None:
     assert texts(got[-300:].partition(b"\n\n")[2], STREAM) == [ORIGINALS["<CARD_1>"]]
 
 
-@given(st.binary(max_size=300), st.sampled_from(["application/json", STREAM, "application/x-ndjson", "text/html",
-                                                 "application/vnd.amazon.eventstream"]), places)  # fmt: skip
+@given(
+    st.binary(max_size=300),
+    st.sampled_from(
+        [
+            "application/json",
+            STREAM,
+            "application/x-ndjson",
+            "text/html",
+            "application/vnd.amazon.eventstream",
+        ]
+    ),
+    places,
+)
 @settings(max_examples=200, deadline=None)
 def test_other_bytes_pass_unchanged(data: bytes, kind: str, portions: list[int]) -> None:
     assert restore(data, kind, portions) == data

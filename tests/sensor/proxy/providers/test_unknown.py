@@ -4,9 +4,16 @@ from sensor.proxy.providers import Request, recognise
 from tests.sensor.proxy.providers.samples import post
 
 
-@pytest.mark.parametrize(("method", "operation"), [
-    ("StreamUnifiedChatWithTools", "chat"), ("StreamCpp", "completion"), ("StreamComposer", "chat"), ("AvailableModels", None),
-    ("CppConfig", None)])  # fmt: skip
+@pytest.mark.parametrize(
+    ("method", "operation"),
+    [
+        ("StreamUnifiedChatWithTools", "chat"),
+        ("StreamCpp", "completion"),
+        ("StreamComposer", "chat"),
+        ("AvailableModels", None),
+        ("CppConfig", None),
+    ],
+)
 def test_cursor_is_named_and_not_read(method: str, operation: str | None) -> None:
     body = b"\x00\x00\x00\x00\x1a\x0a\x18the plans for the merger!\x10\x01"
     request = post(f"/aiserver.v1.ChatService/{method}", body, content_type="application/connect+proto")
@@ -19,9 +26,15 @@ def test_cursor_is_named_and_not_read(method: str, operation: str | None) -> Non
         assert [(text.where, text.text) for text in call.texts] == [(None, "the plans for the merger!")]
 
 
-@pytest.mark.parametrize(("host", "kind"), [
-    ("api.individual.githubcopilot.com", "personal"), ("api.business.githubcopilot.com", "corporate"),
-    ("api.enterprise.githubcopilot.com", "corporate"), ("api.githubcopilot.com", "unknown")])  # fmt: skip
+@pytest.mark.parametrize(
+    ("host", "kind"),
+    [
+        ("api.individual.githubcopilot.com", "personal"),
+        ("api.business.githubcopilot.com", "corporate"),
+        ("api.enterprise.githubcopilot.com", "corporate"),
+        ("api.githubcopilot.com", "unknown"),
+    ],
+)
 def test_copilot_says_whose_plan(host: str, kind: str) -> None:
     body = b'{"model":"gpt-x","messages":[{"role":"user","content":"fix this"}]}'
     request = Request(

@@ -1,4 +1,4 @@
-"""Chat applications, as far as public knowledge goes; the bodies here were written after published descriptions."""
+"""Chat applications, as far as public knowledge goes; bodies written after published descriptions."""
 
 import base64
 import json
@@ -24,12 +24,31 @@ def find(service: str, path: str, body: Any, **headers: str) -> tuple[Provider, 
 
 
 CHATGPT = {
-    "action": "next", "model": "auto", "parent_message_id": "p", "conversation_mode": {"kind": "primary_assistant"},
-    "messages": [{"id": "m", "author": {"role": "user"}, "content": {"content_type": "text", "parts": ["my question"]},
-                  "metadata": {"attachments": [{"id": "file-1", "name": "plan.pdf", "size": 99, "mime_type": "application/pdf"}]}}],
-}  # fmt: skip
-CLAUDE = {"prompt": "my question", "timezone": "UTC", "files": ["f1"],
-          "attachments": [{"file_name": "n.txt", "file_type": "txt", "file_size": 9, "extracted_content": "the notes"}]}  # fmt: skip
+    "action": "next",
+    "model": "auto",
+    "parent_message_id": "p",
+    "conversation_mode": {"kind": "primary_assistant"},
+    "messages": [
+        {
+            "id": "m",
+            "author": {"role": "user"},
+            "content": {"content_type": "text", "parts": ["my question"]},
+            "metadata": {
+                "attachments": [
+                    {"id": "file-1", "name": "plan.pdf", "size": 99, "mime_type": "application/pdf"}
+                ]
+            },
+        }
+    ],
+}
+CLAUDE = {
+    "prompt": "my question",
+    "timezone": "UTC",
+    "files": ["f1"],
+    "attachments": [
+        {"file_name": "n.txt", "file_type": "txt", "file_size": 9, "extracted_content": "the notes"}
+    ],
+}
 
 
 @pytest.mark.parametrize(
@@ -83,8 +102,17 @@ def test_files_named_in_a_message() -> None:
     assert "the notes" in [text.text for text in call.texts if text.role == "user"]
 
 
-@pytest.mark.parametrize(("plan", "kind"), [("free", "personal"), ("plus", "personal"), ("team", "corporate"),
-                                            ("enterprise", "corporate"), ("", "unknown"), (7, "unknown")])  # fmt: skip
+@pytest.mark.parametrize(
+    ("plan", "kind"),
+    [
+        ("free", "personal"),
+        ("plus", "personal"),
+        ("team", "corporate"),
+        ("enterprise", "corporate"),
+        ("", "unknown"),
+        (7, "unknown"),
+    ],
+)
 def test_a_chatgpt_token_tells_the_plan(plan: Any, kind: str) -> None:
     token = jwt({"https://api.openai.com/auth": {"chatgpt_plan_type": plan, "chatgpt_account_id": "w-1"}})
     _, _, call = find("chatgpt", "/backend-api/conversation", CHATGPT, authorization=f"Bearer {token}")
@@ -174,9 +202,16 @@ def test_signalr_messages_end_with_a_record_separator() -> None:
     assert b"<X_1>" in out
 
 
-@pytest.mark.parametrize(("service", "path"), [
-    ("chatgpt", "/backend-api/sentinel/chat-requirements"), ("chatgpt", "/ces/v1/t"), ("claude", "/api/event_logging/batch"),
-    ("gemini", "/_/BardChatUi/data/batchexecute"), ("perplexity", "/rest/event/analytics")])  # fmt: skip
+@pytest.mark.parametrize(
+    ("service", "path"),
+    [
+        ("chatgpt", "/backend-api/sentinel/chat-requirements"),
+        ("chatgpt", "/ces/v1/t"),
+        ("claude", "/api/event_logging/batch"),
+        ("gemini", "/_/BardChatUi/data/batchexecute"),
+        ("perplexity", "/rest/event/analytics"),
+    ],
+)
 def test_housekeeping_is_no_exchange(service: str, path: str) -> None:
     assert find(service, path, {"text": "some words"})[2] is None
 
