@@ -176,16 +176,24 @@ class Pcapng:
 
 def _interface(order: str, block: bytes) -> _Interface:
     """An interface description block: link type, snap length, options if_tsresol (9) and if_tsoffset (14)."""
-    kind = dpkt.pcapng.InterfaceDescriptionBlockLE if order == "<" else dpkt.pcapng.InterfaceDescriptionBlock
-    described = kind(block)
+    link, snap = struct.unpack_from(order + "HxxI", block, 8)
     multiply, divide, offset = 1000, 1, 0
-    for option in described.opts:
-        if option.code == dpkt.pcapng.PCAPNG_OPT_IF_TSRESOL and option.data:
-            exponent = option.data[0] & 0x7F
-            multiply, divide = NS, (1 << exponent if option.data[0] & 0x80 else 10**exponent)
-        elif option.code == 14 and len(option.data) >= 8:
-            offset = struct.unpack_from(order + "q", option.data)[0] * NS
-    return _Interface(described.linktype, described.snaplen, multiply, divide, offset)
+    for code, data in _options(order, block[16:-4]):
+        if code == dpkt.pcapng.PCAPNG_OPT_IF_TSRESOL and data:
+            exponent = data[0] & 0x7F
+            multiply, divide = NS, (1 << exponent if data[0] & 0x80 else 10**exponent)
+        elif code == 14 and len(data) >= 8:
+            offset = struct.unpack_from(order + "q", data)[0] * NS
+    return _Interface(link, snap, multiply, divide, offset)
+
+
+def _options(order: str, rest: bytes) -> Iterator[tuple[int, bytes]]:
+    """(code, data) of a block's options. dpkt's reader refuses a comment that is no UTF-8."""
+    code = -1
+    while rest and code != dpkt.pcapng.PCAPNG_OPT_ENDOFOPT:
+        code, size = struct.unpack_from(order + "HH", rest)
+        yield code, rest[4 : 4 + size]
+        rest = rest[4 + size + -size % 4 :]
 
 
 _PCAP_MAGIC = {

@@ -10,7 +10,7 @@ from dataclasses import dataclass, field
 
 # Visibility classes: every frame's bytes are in exactly one of them (see Totals).
 VISIBILITY = (
-    "named",  # TLS SNI, HTTP Host, CONNECT or SOCKS target was readable
+    "named",  # TLS SNI, HTTP request, CONNECT or SOCKS target was readable
     "quic_named",  # the same in QUIC
     "ech_grease",  # named; the hello carries an ECH extension that hides nothing
     "ech_offered",  # the outer name is an ECH front: the real name is hidden
@@ -30,6 +30,7 @@ COUNTERS = (
     "frames",
     "bytes",  # on the wire
     "flows",
+    "undecodable",  # frames whose headers cannot be read
     "duplicates",  # the same frame again within a moment: a mirror that copies both ways
     "fragments_lost",  # fragments whose datagram never became whole
     "flows_evicted",  # flow table was full

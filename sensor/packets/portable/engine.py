@@ -184,8 +184,7 @@ class PortableEngine:
             return found, decap.around
         if isinstance(found, Fragment):
             return self._fragment(found, frame, decap)
-        tally.frames += 1
-        tally.classes[found][0] += frame.length
+        tally.lose(found, frame.length)
         return None
 
     def _is_duplicate(self, frame: Frame, at: int) -> bool:
@@ -194,10 +193,10 @@ class PortableEngine:
 
     def _fragment(self, fragment: Fragment, frame: Frame, decap: Decap) -> tuple[Header, Around] | None:
         tally = self._tally
-        tally.frames += 1
         if fragment.offset + fragment.size > MAX_DATAGRAM:
-            tally.classes[UNDECODABLE][0] += frame.length
+            tally.lose(UNDECODABLE, frame.length)
             return None
+        tally.frames += 1
         tally.classes["unnamed"][0] += frame.length
         whole = self._fragments.add(fragment, frame.time, frame.length)
         if whole is None:
@@ -208,8 +207,7 @@ class PortableEngine:
         found = decap.datagram(whole.protocol, fragment.key[0], whole.payload(), whole.size)
         if isinstance(found, (str, Fragment)):  # fragments within fragments: nobody sends these
             kind = found if isinstance(found, str) else UNDECODABLE
-            tally.frames += 1
-            tally.classes[kind][0] += frame.length
+            tally.lose(kind, frame.length)
             self._flights.move(whole, tally.classes["unnamed"], tally.classes[kind])
             return None
         self._whole = whole
@@ -286,7 +284,7 @@ class PortableEngine:
         flow.slice_due = time + self._limits.slice_ns
         flow.learnt = self._names.find(flow.client.address, flow.server.address, time)
         flow.seen = self._frames
-        self._table.add(flow)
+        self._table.add(flow, side)
         return side
 
     def _from_server(self, ports: tuple[int, int], tcp: bool, flags: int, payload: bytes) -> bool:

@@ -231,7 +231,7 @@ class Flights:
             return "doh"
         if flow.ech != "none":
             return "ech_" + flow.ech
-        if name:
+        if name or flow.protocol == "http":
             return "quic_named" if flow.protocol == "quic" else "named"
         if not DNS_PORTS.isdisjoint(ports):
             return "dns"

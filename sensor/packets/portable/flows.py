@@ -221,11 +221,12 @@ class Table:
         self._limits = limits
         self.tcp: dict[bytes, Side] = {}
         self.udp: dict[bytes, Side] = {}
+        self._size = 0
         self._wheel: dict[int, list[Flow]] = {}
         self._heap: list[tuple[int, int, Flow]] | None = None  # only once the table was full
 
     def __len__(self) -> int:
-        return (len(self.tcp) + len(self.udp)) // 2
+        return self._size
 
     def __iter__(self) -> Iterator[Flow]:
         """In the order of their ids."""
@@ -236,10 +237,12 @@ class Table:
     def full(self) -> bool:
         return len(self) >= self._limits.flows
 
-    def add(self, flow: Flow) -> None:
+    def add(self, flow: Flow, sender: Side) -> None:
+        """`sender` of the first frame: where both ends are one (a land attack), it sends all of them."""
         sides = self.tcp if flow.tcp else self.udp
-        for side in (flow.client, flow.server):
+        for side in (sender.other, sender):
             sides[side.key] = side
+        self._size += 1
         if self._heap is not None:
             heapq.heappush(self._heap, (flow.seen, flow.id, flow))
         self.wait(flow, flow.due)
@@ -248,6 +251,7 @@ class Table:
         sides = self.tcp if flow.tcp else self.udp
         for side in (flow.client, flow.server):
             sides.pop(side.key, None)
+        self._size -= 1
         flow.state = State.GONE
         for side in (flow.client, flow.server):  # no cycle is left: memory comes back at once
             del side.flow, side.other

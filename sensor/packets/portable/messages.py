@@ -73,7 +73,7 @@ class Messages:
             return self._watch.all
         name, _, response = question
         if response and side.port == 53:
-            self._names.learn(side.other.address, name, message, time)
-        elif not response and side is flow.server and flow.state is State.UNDECIDED:
+            return self._names.learn(side.other.address, name, message, time) or self._watch.all
+        if not response and side is flow.server and flow.state is State.UNDECIDED:
             self._flights.swap(flow)
         return self._watch.all or self._watch.name(name)

@@ -27,16 +27,16 @@ class Names:
     def is_front(self, name: str) -> bool:
         return name in self._fronts or name in self._watch.fronts
 
-    def learn(self, client: bytes, question: str, payload: bytes, time: int) -> None:
-        """`payload` is a DNS response to `client` whose first question is `question`."""
+    def learn(self, client: bytes, question: str, payload: bytes, time: int) -> bool:
+        """Whether `payload`, a DNS response to `client` about `question`, is of a watched name."""
         watched = self._watch.all or self._watch.name(question)
         # Parsing every response would cost more than all else here: those that cannot matter are not parsed.
         if not (watched or _CNAME in payload or _HTTPS in payload or _SVCB in payload):
-            return
+            return False
         try:
             answers = peek_answers(payload)
         except Malformed:
-            return
+            return watched
         for front in answers.ech_names:
             self._keep_front(front)
         name = question if watched else self._in_chain(answers)
@@ -44,6 +44,7 @@ class Names:
             for _, address, ttl in answers.addresses:
                 life = min(max(ttl * SECOND, self._limits.name_min_ns), self._limits.name_max_ns)
                 self._keep((client, pack(address)), (name, time + life))
+        return watched or bool(name)
 
     def _in_chain(self, answers: Answers) -> str:
         names = (name for pair in answers.chain for name in pair)

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from sensor.packets.facts import COUNTERS, VISIBILITY, Totals
+from sensor.packets.portable.headers import UNDECODABLE
 
 
 class Tally:
@@ -10,6 +11,7 @@ class Tally:
 
     frames: int
     flows: int
+    undecodable: int
     duplicates: int
     fragments_lost: int
     flows_evicted: int
@@ -28,6 +30,12 @@ class Tally:
                 setattr(self, name, 0)
         for cell in self.classes.values():
             cell[0] = 0
+
+    def lose(self, kind: str, length: int) -> None:
+        """A frame that leads to no transport header, in the class it has instead."""
+        self.frames += 1
+        self.undecodable += kind == UNDECODABLE
+        self.classes[kind][0] += length
 
     def take(self, start: int, end: int) -> Totals:
         """What was counted since the last time; zero entries are left out."""

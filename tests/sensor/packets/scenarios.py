@@ -274,6 +274,25 @@ def no_payload() -> list[Frame]:
     )
 
 
+def land() -> list[Frame]:
+    """Both endpoints are one: TCP with a new SYN, UDP, DNS, HTTP."""
+    ends = {"client": CLIENT, "server": CLIENT}
+    one = Talk(**ends, sport=443).hands().up(records(hello())).down(server_hello(True)).bye()  # type: ignore[arg-type]
+    one.up(flags=SYN, seq=7).down(b"late").up(flags=RST)
+    two = (
+        Talk(**ends, sport=11_434, dport=11_434)
+        .up(request("10.0.0.1", "/api/chat"))
+        .down(b"HTTP/1.1 200 OK\r\n\r\n")
+    )  # type: ignore[arg-type]
+    asked = (dns(response=False), dns(answers=[record(1, bytes(4))]), dns(OTHER, [record(5, name(NAME))]))
+    same = [
+        frame(ethernet(ipv4(udp(payload, port, port), 17, CLIENT, CLIENT)), START + SECOND + port)
+        for port in (53, 443, 853)
+        for payload in (*asked, *(one.data[42:] for one in quic()))
+    ]
+    return one.frames + two.frames + same
+
+
 SCENARIOS: dict[str, Callable[[], list[Frame]]] = {
     "tls": tls,
     "tls 1.2": lambda: tls(OTHER, cut=2_000, tls13=False, sport=40_070),
@@ -291,6 +310,7 @@ SCENARIOS: dict[str, Callable[[], list[Frame]]] = {
     "fragments": fragments,
     "mirrored": mirrored,
     "no payload": no_payload,
+    "land": land,
     **{
         what: lambda wrap=wrap, link=link: rewrap(
             wrap, tls(sport=40_080, client=CLIENT, server=SERVER)[:12], link

@@ -41,7 +41,7 @@ def section(order: str) -> bytes:
 
 
 def interface(order: str, link: int, snap: int = 0, **options: bytes) -> bytes:
-    codes = {"tsresol": 9, "tsoffset": 14}
+    codes = {"comment": 1, "tsresol": 9, "tsoffset": 14}
     body = struct.pack(order + "HHI", link, 0, snap)
     for name, value in options.items():
         body += struct.pack(order + "HH", codes[name], len(value)) + value + bytes(-len(value) % 4)
@@ -85,7 +85,7 @@ def test_pcapng_interfaces_have_their_own_links_and_clocks(tmp_path: Path, order
     data = section(order)
     data += interface(order, 1)
     data += interface(order, 113, tsresol=b"\x09", tsoffset=struct.pack(order + "q", 100))
-    data += interface(order, 101, tsresol=b"\x8a")  # 2^-10 s
+    data += interface(order, 101, comment=b"caf\xe9", tsresol=b"\x8a")  # 2^-10 s
     data += enhanced(order, 0, 3_000_001, b"a")
     data += enhanced(order, 1, 3 * NS + 1, b"bb", 70)
     data += enhanced(order, 2, 3 << 10 | 512, b"ccc")

@@ -13,6 +13,7 @@ from scapy.layers.dns import DNS, DNSQR
 
 from sensor.packets.engine import create
 from sensor.packets.facts import Burst, Clear, Frame, Message, Opened, Progress, Totals, Watch
+from tests.sensor.packets import scenarios
 from tests.sensor.packets.build import (
     ACK,
     EVERYTHING,
@@ -260,6 +261,24 @@ def test_dns_messages(engine: Make) -> None:
     assert len(only(run(engine(EVERYTHING, LIMITS), frames), Message)) == 3
     cut = [replace(frames[0], data=frames[0].data[:-1])]
     assert only(run(engine(EVERYTHING, LIMITS), cut), Message) == []
+
+
+def test_an_answer_through_a_watched_name(engine: Make) -> None:
+    alias = scenarios.record(5, scenarios.name(b"api.openai.com"))
+    question = scenarios.dns(b"alias.example", response=False)
+    answer = scenarios.dns(b"alias.example", [alias, scenarios.record(1, bytes(4))])
+    frames = datagrams((True, question), (False, answer), dport=53)
+    (found,) = only(run(engine(OPENAI, LIMITS), frames), Message)
+    assert found.payload == answer
+    elsewhere = datagrams((True, answer), dport=53)  # no answer: it comes from the asking side
+    assert only(run(engine(OPENAI, LIMITS), elsewhere), Message) == []
+
+
+def test_http_without_a_name_is_readable(engine: Make) -> None:
+    talk = Talk(dport=8_080).hands().up(b"GET / HTTP/1.1\r\nHost: 192.0.2.1:8080\r\n\r\n").down(b"x")
+    for watch in (EVERYTHING, OPENAI):
+        (fact,) = only(run(engine(watch, LIMITS), talk.frames), Totals)
+        assert fact.bytes == {"named": sum(one.length for one in talk.frames)}
 
 
 def test_dns_over_tcp(engine: Make) -> None:

@@ -226,7 +226,32 @@ def test_the_fragment_table_is_bounded(engine: Make) -> None:
 
 def test_a_fragment_beyond_the_datagram(engine: Make) -> None:
     ping_of_death = frame(ethernet(ipv4(bytes(80), 17, ident=1, fragment=0x1FFF)))
-    assert totals(run(engine(EVERYTHING, LIMITS), [ping_of_death]))["undecodable"] == ping_of_death.length
+    (fact,) = only(run(engine(EVERYTHING, LIMITS), [ping_of_death]), Totals)
+    assert (fact.bytes, fact.counters["undecodable"]) == ({"undecodable": ping_of_death.length}, 1)
+
+
+def test_undecodable_frames_are_counted(engine: Make) -> None:
+    cut = [frame(ethernet(b"\x45" + bytes(size))) for size in (0, 5, 18)]
+    fine = [frame(ethernet(bytes(28), 0x0806)), *Talk().hands().frames]
+    (fact,) = only(run(engine(EVERYTHING, LIMITS), [*fine, *cut]), Totals)
+    assert fact.counters["undecodable"] == 3
+    assert fact.bytes["undecodable"] == sum(one.length for one in cut)
+    assert fact.counters["frames"] == 7
+
+
+def test_a_frame_to_its_own_sender_is_the_clients(engine: Make) -> None:
+    talk = Talk(server=CLIENT, sport=80, dport=80).hands().up(b"GET / HTTP/1.1\r\nHost: a.example\r\n\r\n")
+    (fact,) = only(run(engine(EVERYTHING, LIMITS), talk.frames), Progress)
+    assert (fact.packets_up, fact.packets_down) == (4, 0)
+
+
+def test_frames_to_their_own_senders_fill_the_flow_table(engine: Make) -> None:
+    frames = [one for port in range(5) for one in datagrams((True, b"x"), sport=port + 1, dport=port + 1)]
+    same = [
+        replace(one, data=one.data.replace(bytes((192, 0, 2, 1)), bytes((10, 0, 0, 1)))) for one in frames
+    ]
+    facts = run(engine(EVERYTHING, replace(LIMITS, flows=2)), same)
+    assert totals(facts)["flows_evicted"] == 3
 
 
 def test_duplicates(engine: Make) -> None:

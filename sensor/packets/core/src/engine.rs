@@ -201,13 +201,13 @@ impl Core {
             Found::Tunnelled => Class::Tunnelled,
             Found::Undecodable => Class::Undecodable,
         };
-        self.flights.tally.bytes(class, frame.length);
+        self.flights.tally.lose(class, frame.length);
     }
 
     fn fragment(&mut self, fragment: &Fragment<'_>, time: i64, length: i64, decoder: &mut Decoder) {
         let tally = &mut self.flights.tally;
         if fragment.offset.saturating_add(fragment.size) > MAX_DATAGRAM {
-            tally.bytes(Class::Undecodable, length);
+            tally.lose(Class::Undecodable, length);
             return;
         }
         tally.bytes(Class::Unnamed, length);
@@ -231,7 +231,7 @@ impl Core {
             Found::Undecodable | Found::Fragment(_) => Class::Undecodable,
         };
         tally.bytes(Class::Unnamed, whole.counted().saturating_neg());
-        tally.bytes(class, whole.counted());
+        tally.lose(class, whole.counted());
     }
 
     /// The frames of a datagram that is whole now are in its flow's class, and share its fate.

@@ -278,7 +278,7 @@ impl Flights {
             Ech::None => {}
         }
         let on_wire = !matches!(live.source, NameSource::Dns | NameSource::Ip | NameSource::None);
-        if on_wire && !live.name.is_empty() {
+        if (on_wire && !live.name.is_empty()) || live.protocol == Protocol::Http {
             return if live.protocol == Protocol::Quic { Class::QuicNamed } else { Class::Named };
         }
         if ports.iter().any(|port| DNS_PORTS.contains(port)) {

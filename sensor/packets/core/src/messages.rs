@@ -116,8 +116,10 @@ impl Flights {
         let Ok(Some((name, response))) = crate::dns::peek_question(message) else { return self.watch.all };
         if response && key.end(side).port == 53 {
             let client: Address = key.end(other(side)).address;
-            self.names.learn(client, &name, message, time, &self.watch, &mut self.tally);
-        } else if !response && side != flow.client && flow.state == State::Undecided {
+            let learnt = self.names.learn(client, &name, message, time, &self.watch, &mut self.tally);
+            return learnt || self.watch.all;
+        }
+        if !response && side != flow.client && flow.state == State::Undecided {
             self.swap(key, flow);
         }
         self.watch.all || self.watch.name(&name)

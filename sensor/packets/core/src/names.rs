@@ -88,7 +88,7 @@ impl Names {
         watch.fronts.contains(name) || self.fronts.entries.contains_key(name)
     }
 
-    /// `payload` is a DNS response to `client` whose first question is `question`.
+    /// Whether `payload`, a DNS response to `client` whose first question is `question`, is of a watched name.
     pub fn learn(
         &mut self,
         client: Address,
@@ -97,24 +97,25 @@ impl Names {
         time: i64,
         watch: &Watch,
         tally: &mut Tally,
-    ) {
+    ) -> bool {
         let watched = watch.all || watch.name(question);
         // Records that cannot matter are not looked at.
         if !(watched || payload.windows(4).any(|window| TELLING.contains(&window))) {
-            return;
+            return false;
         }
-        let Ok(answers) = peek_answers(payload) else { return };
+        let Ok(answers) = peek_answers(payload) else { return watched };
         for front in &answers.ech_names {
             self.tell(News::Front(front.clone()), tally);
         }
         let name = if watched { Some(question) } else { in_chain(&answers, watch) };
-        let Some(name) = name.filter(|name| !name.is_empty()) else { return };
+        let Some(name) = name.filter(|name| !name.is_empty()) else { return watched };
         let name: Arc<str> = Arc::from(name);
         for (_, address, ttl) in &answers.addresses {
             let life = i64::from(*ttl).saturating_mul(SECOND).max(self.least).min(self.most);
             let until = time.saturating_add(life);
             self.tell(News::Name(client, *address, Arc::clone(&name), until), tally);
         }
+        true
     }
 }
 

@@ -141,7 +141,8 @@ impl Engine {
                 u32::try_from(length).unwrap_or(u32::MAX),
             ));
         }
-        let core = &mut self.core;
+        // Only lent: giving objects back without the interpreter's lock costs another one each.
+        let (core, batch) = (&mut self.core, &batch);
         let facts = py.detach(move || {
             let frames = batch.iter().map(|(time, link, data, length)| (*time, *link, &**data, *length));
             core.feed(frames);

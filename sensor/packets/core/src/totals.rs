@@ -40,6 +40,7 @@ const CLASSES: [&str; 12] = [
 pub enum Count {
     Frames,
     Flows,
+    Undecodable,
     Duplicates,
     FragmentsLost,
     FlowsEvicted,
@@ -48,9 +49,10 @@ pub enum Count {
     NamesEvicted,
 }
 
-const COUNTS: [&str; 8] = [
+const COUNTS: [&str; 9] = [
     "frames",
     "flows",
+    "undecodable",
     "duplicates",
     "fragments_lost",
     "flows_evicted",
@@ -80,6 +82,12 @@ impl Tally {
         if let Some(sum) = self.counters.get_mut(count as usize) {
             *sum = sum.saturating_add_unsigned(amount);
         }
+    }
+
+    /// A frame that leads to no transport header, in the class it has instead.
+    pub fn lose(&mut self, class: Class, length: i64) {
+        self.count(Count::Undecodable, u64::from(class == Class::Undecodable));
+        self.bytes(class, length);
     }
 
     pub fn take(&mut self, start: i64, end: i64) -> Totals {
