@@ -32,6 +32,9 @@ _ON_FILES = _EXECUTE | _WRITE_FILE | _READ_FILE | _TRUNCATE | _IOCTL_DEV
 _NO_NEW_PRIVS = 38
 
 # The engine looks at these to size itself; of /proc nothing else, so that it cannot tell an environment.
+WRITER = (
+    "writer"  # the tier of inserts: rollups are made by reading what is inserted, through the same policies
+)
 _PROC = (
     "meminfo",
     "cpuinfo",
@@ -181,7 +184,7 @@ def _filters(key: str) -> str:
     """Row policies: which roles see rows of a table at all, whatever the statement."""
     filters = []
     for table, roles in TIERS.items():
-        seen = ", ".join(f"'{tier(key, role)}'" for role in roles)
+        seen = ", ".join(f"'{tier(key, role)}'" for role in (*roles, WRITER))
         condition = f"getSetting('log_comment') IN ({seen})"
         filters.append(f"<{table}><filter>{condition}</filter></{table}>")
     none = "".join(f"<{table}><filter>0</filter></{table}>" for table in _TELLING)

@@ -150,7 +150,9 @@ class Engine:
         """The answer to a statement of our own, as raw text."""
         try:
             with self._lock:  # two threads on one handle get each other's answers
-                return bytes(self._keeper.query(text, "TSVRaw", params=dict(parameters or {})).bytes()).decode()
+                return bytes(
+                    self._keeper.query(text, "TSVRaw", params=dict(parameters or {})).bytes()
+                ).decode()
         except RuntimeError as error:
             raise from_engine(error) from None
 

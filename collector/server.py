@@ -106,10 +106,10 @@ class Collector:
         try:
             asked = await self._asked(http, work)
             responder.query_id = work.query_id = asked.query_id or work.query_id
-            user = await self._user(asked.login, work)
             if not asked.query and http.method != "POST":
                 await responder.text("Ok.\n")
             else:
+                user = await self._user(http, asked.login, work)
                 with self.access.slot(user) if self.access else contextlib.nullcontext(), self._slot():
                     pieces = self._pieces(http, work)
                     outcome = await self._thread(self.runner.run, asked, user, pieces, http.method == "POST")
@@ -140,9 +140,13 @@ class Collector:
                 raise Refused("QUERY_IS_TOO_LARGE", f"a form may have {FORM_BYTES} bytes")
         return bytes(body)
 
-    async def _user(self, login: request.Login | None, work: Work) -> User:
+    async def _user(self, http: HTTP, login: request.Login | None, work: Work) -> User:
         """Who asks. Refused when nobody we know, after a while that grows with the address's failures."""
         if self.access is None:
+            if not _local(http):
+                raise Refused(
+                    "ACCESS_DENIED", "an owner's instance answers programs of this machine, no web pages"
+                )
             if login is None or login == request.Login("default", ""):
                 return OWNER
             raise Refused(
@@ -306,7 +310,7 @@ class Collector:
     async def _metrics(self, http: HTTP) -> tuple[int, str]:
         work = Work(http.client.host if http.client else "", time.perf_counter(), "")
         try:
-            user = await self._user((await self._asked(http, work)).login, work)
+            user = await self._user(http, (await self._asked(http, work)).login, work)
         except Refused as error:
             return error.status, error.text
         if user.role == "sensor":
@@ -342,6 +346,11 @@ class Collector:
             self.access.reload()
             self.audit.changes(self.access.users.changes)
             self.audit.flush()
+
+
+def _local(http: HTTP) -> bool:
+    """Not asked by a page in a browser, which may send requests here and rebind names to this address."""
+    return "origin" not in http.headers and http.url.hostname in {"localhost", "127.0.0.1", "::1"}
 
 
 async def _gone(http: HTTP) -> None:

@@ -10,7 +10,7 @@ from functools import cached_property, lru_cache
 
 from collector import backup, gate, insert, limits
 from collector.access import rights
-from collector.confine import tier
+from collector.confine import WRITER, tier
 from collector.engine import Answer, Engine, literal
 from collector.errors import Refused, from_engine
 from collector.gate import DATABASE, Gate, Insert, Statement
@@ -99,7 +99,7 @@ class Runner:
         gate.check_insert(wanted, rights(user.role, self.gate.tables))
         given = limits.permitted({**asked.settings, **wanted.settings}, self.bounds, self.settings)
         sensor = (user.sensor or user.name) if user.role == "sensor" else None
-        settings = limits.for_writing(given, self.bounds)
+        settings = {**limits.for_writing(given, self.bounds), "log_comment": tier(self._key, WRITER)}
         written = insert.run(self.engine, wanted, data, settings, sensor)
         return Outcome(wanted.form, table=wanted.table, written=written)
 

@@ -176,7 +176,7 @@ def test_a_bomb_as_rows(served: Served):
     assert reply.status >= 400
     assert reply.code
     alive(served)
-    assert served.rows("ann", "SELECT count() FROM lookups") == [["0"]]
+    assert served.rows("ann", "SELECT count() FROM lookups") == [[0]]
 
 
 @pytest.mark.parametrize(
