@@ -84,7 +84,7 @@ def restrict(readable: Iterable[Path], writable: Iterable[Path]) -> Confined:
     ruleset = _called(
         libc, _CREATE_RULESET, ctypes.byref(attributes), ctypes.c_size_t(size), ctypes.c_uint32(0)
     )
-    for paths, rights in ((readable, _READ | _EXECUTE), (writable, handled & ~_EXECUTE)):
+    for paths, rights in ((readable, _READ), (writable, handled & ~_EXECUTE)):
         for path in paths:
             _allow(libc, ruleset, path, rights & handled)
     if libc.prctl(_NO_NEW_PRIVS, 1, 0, 0, 0):
