@@ -18,6 +18,7 @@ from sensor import __version__
 COMMANDS = {
     "read": ("sensor.read_cli:read", "Read capture files: who uses which AI services, with what data."),
     "watch": ("sensor.watch_cli:watch", "Watch network interfaces, for as long as it runs."),
+    "packets": ("sensor.packets_cli:packets", "The first packets of one connection, taken apart."),
     "dashboard": ("dashboard.cli:dashboard", "The same in a browser, from the store."),
     "sql": ("collector.cli:sql", "Ask the store in SQL."),
     "catalogue": ("sensor.knowledge.catalogue_cli:catalogue", "Look into the catalogue of services."),

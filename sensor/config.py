@@ -111,7 +111,7 @@ class WatchSettings(_Section):
 
     workers: int = Field(default=1, ge=1, le=64, description="capture threads; the native engine's")
     ring: int = Field(
-        default=64 << 20,
+        default=128 << 20,
         ge=4 << 20,
         le=4 << 30,
         description="bytes of each capture ring, one a worker and interface",

@@ -27,6 +27,7 @@ if TYPE_CHECKING:
     from sensor.delivery.event import Event
     from sensor.knowledge.catalogue import Catalogue
     from sensor.monitor import Monitor
+    from sensor.packets.evidence import EvidenceRing
     from sensor.packets.facts import Fact
     from sensor.packets.live import Live
     from sensor.watch_now import Directions, Now
@@ -111,7 +112,9 @@ def _opened(
     if engine == "portable" and why != "asked for":
         _say(f"{why}: the portable engine takes some 20,000 packets a second")
     catalogue = _catalogue(settings)
-    options = Options(settings.watch.workers, settings.watch.ring, promiscuous, settings.watch.filter)
+    mine = settings.watch
+    evidence = mine.evidence_packets if mine.evidence else 0
+    options = Options(mine.workers, mine.ring, promiscuous, mine.filter, evidence)
     told = replace(catalogue.watch(), all=everything)
     try:
         return open_live(engine, interfaces, told, settings.limits, options), engine, catalogue
@@ -127,7 +130,14 @@ def _load() -> None:
 
     Nothing that starts threads, as pyarrow does: they would keep their capabilities.
     """
-    for name in ("knowledge.inventory", "knowledge.place", "monitor", "read_cli", "watch_sink"):
+    for name in (
+        "knowledge.inventory",
+        "knowledge.place",
+        "monitor",
+        "packets.evidence",
+        "read_cli",
+        "watch_sink",
+    ):
         importlib.import_module(f"sensor.{name}")
 
 
@@ -178,6 +188,7 @@ class Watching:
     now: Now = field(init=False)
     directions: Directions = field(init=False)
     monitor: Monitor = field(init=False)
+    ring: EvidenceRing | None = None
     shown: float = 0.0
     packets: int = 0  # at the last status line
     dropped: int = 0  # already in a row of sensor_stats
@@ -186,10 +197,13 @@ class Watching:
     _signals: set[int] = field(default_factory=set)
 
     def run(self, sink: Sink) -> None:
+        from sensor.packets.evidence import EvidenceRing
         from sensor.read_cli import make_monitor
         from sensor.watch_now import Directions, Now
 
         self.now, self.directions = Now(self.catalogue), Directions()
+        if folder := self.settings.watch.evidence:
+            self.ring = EvidenceRing(folder, self.settings.watch.evidence_bytes)
         sealed = self.settings.sensor.names == "sealed" and not sink.seals
         self.monitor = make_monitor(
             self.settings, self.catalogue, _policy(self.settings), self.engine, self.everything, sealed
@@ -201,11 +215,23 @@ class Watching:
             sink.put(self._all_recorded())
             while (facts := self.live.facts(_TURN)) is not None:
                 sink.put(self._events(facts))
+                self._keep()
                 self._look_around(sink)
             sink.put(self._with_drops(self.monitor.finish()))
+            self._keep()
         finally:
             sink.close()
+            if self.ring:
+                self.ring.close()
         self._farewell()
+
+    def _keep(self) -> None:
+        """Evidence is an extra: a disk that is full does not stop the sensor."""
+        if self.ring:
+            try:
+                self.ring.write(self.live.kept())
+            except OSError as error:
+                self._complain("evidence", f"first packets are not kept: {error}")
 
     def _events(self, facts: list[Fact]) -> Iterator[Event]:
         for fact in facts:

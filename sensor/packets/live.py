@@ -8,6 +8,7 @@ count what it dropped. Linux only.
 from __future__ import annotations
 
 import errno
+import os
 import select
 import socket
 import struct
@@ -17,13 +18,14 @@ from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any, Protocol
 
 from sensor.packets.engine import native
+from sensor.packets.evidence import Evidence, Kept
 from sensor.packets.facts import Fact, Frame, Limits, Watch
 from sensor.packets.portable.engine import PortableEngine
 
 if TYPE_CHECKING:
     from scapy.arch.linux import L2ListenSocket
 
-RING = 64 << 20  # bytes of each ring: a seventh of a second at 4 Gbit/s
+RING = 128 << 20  # bytes of each ring: a quarter of a second at 4 Gbit/s
 _BATCH = 1_000  # frames between two looks at the clock
 _LONGEST = 262_144  # bytes of a frame; segmentation offload makes up to 64 KiB
 _BEHIND = 200_000_000  # ns that ticks stay behind the clock: frames wait in sockets
@@ -42,6 +44,7 @@ class Options:
     ring: int = RING
     promiscuous: bool = True
     filter: str = ""
+    evidence: int = 0  # packets kept of each watched connection
 
 
 class Live(Protocol):
@@ -58,6 +61,9 @@ class Live(Protocol):
     def stop(self) -> None:
         """Let nothing more in; what was let in is still reported, and flows are closed."""
 
+    def kept(self) -> list[Kept]:
+        """First packets of watched connections since the last call."""
+
     def counts(self) -> list[tuple[int, int]]:
         """Packets per interface since the start: let in, and of those dropped by the kernel."""
 
@@ -70,11 +76,10 @@ def open_live(engine: str, interfaces: Sequence[str], watch: Watch, limits: Limi
 
     Raises OSError (PermissionError without CAP_NET_RAW) and ValueError for a filter that cannot be compiled.
     """
-    expression = _both(options.filter)
     if engine != "native":
         if options.workers > 1:
             raise ValueError("the portable engine has one worker: install the native engine for more")
-        return PortableLive(interfaces, watch, limits, options.promiscuous, expression)
+        return PortableLive(interfaces, watch, limits, options)
     opened: Live = native().Live(
         interfaces,
         watch,
@@ -82,7 +87,8 @@ def open_live(engine: str, interfaces: Sequence[str], watch: Watch, limits: Limi
         workers=options.workers,
         ring=options.ring,
         promiscuous=options.promiscuous,
-        filter=_compiled(expression),
+        filter=_compiled(_both(options.filter)),
+        evidence=options.evidence,
     )
     return opened
 
@@ -110,12 +116,11 @@ def _compiled(expression: str) -> list[tuple[int, int, int, int]]:
 class PortableLive:
     """scapy's sockets and the portable engine, in the caller's thread."""
 
-    def __init__(
-        self, interfaces: Sequence[str], watch: Watch, limits: Limits, promiscuous: bool, expression: str
-    ) -> None:
+    def __init__(self, interfaces: Sequence[str], watch: Watch, limits: Limits, options: Options) -> None:
         self._engine = PortableEngine(watch, limits)
+        self._evidence = Evidence(options.evidence, limits.tunnels) if options.evidence else None
         self._names = tuple(interfaces)
-        self._sockets = [_socket(name, promiscuous, expression) for name in interfaces]
+        self._sockets = [_socket(name, options) for name in interfaces]
         self._links = [_link(opened) for opened in self._sockets]
         self._counts = [(0, 0)] * len(interfaces)
         self._troubles: list[str] = []
@@ -158,18 +163,29 @@ class PortableLive:
         ready, _, _ = select.select([opened.ins for opened in self._sockets], [], [], timeout)
         frames = list(self._frames()) if ready else []
         if frames:
-            return self._engine.feed(frames)
+            return self._feed(frames)
         return self._engine.tick(time.time_ns() - _BEHIND)
 
     def _finish(self) -> list[Fact]:
         found: list[Fact] = []
         while frames := [frame for frame in self._frames() if frame.time <= (self._until or 0)]:
-            found += self._engine.feed(frames)
+            found += self._feed(frames)
         self._count()
         for opened in self._sockets:
             opened.close()
         self._ended = True
         return found + self._engine.finish()
+
+    def _feed(self, frames: list[Frame]) -> list[Fact]:
+        if self._evidence is None:
+            return self._engine.feed(frames)
+        self._evidence.frames(frames)
+        found = self._engine.feed(frames)
+        self._evidence.facts(found)
+        return found
+
+    def kept(self) -> list[Kept]:
+        return self._evidence.take() if self._evidence else []
 
     def _frames(self) -> Iterator[Frame]:
         for name, opened, link in zip(self._names, self._sockets, self._links, strict=True):
@@ -186,16 +202,19 @@ class PortableLive:
                 self._troubles.append(f"{name}: {error.strerror}")
 
 
-def _socket(interface: str, promiscuous: bool, expression: str) -> L2ListenSocket:
+def _socket(interface: str, options: Options) -> L2ListenSocket:
     import scapy.layers.l2  # noqa: F401  # link types by ARPHRD number
     from scapy.arch.linux import L2ListenSocket
     from scapy.error import Scapy_Exception
 
     try:
         socket.if_nametoindex(interface)
-        opened = L2ListenSocket(iface=interface, promisc=promiscuous, filter=expression or None)
+        opened = L2ListenSocket(
+            iface=interface, promisc=options.promiscuous, filter=_both(options.filter) or None
+        )
     except OSError as error:
-        raise OSError(error.errno, error.strerror, interface) from None
+        number = error.errno or errno.ENODEV
+        raise OSError(number, os.strerror(number), interface) from None
     except Scapy_Exception as error:
         raise ValueError(f"{interface}: {error}") from None
     try:

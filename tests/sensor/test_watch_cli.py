@@ -9,8 +9,12 @@ from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
+from click.testing import CliRunner
 from scapy.layers.dns import DNS, DNSQR, DNSRR
 
+from sensor.packets.capture import frames
+from sensor.packets.evidence import ring_files
+from sensor.packets_cli import packets
 from tests.sensor.packets.build import RST, Talk, ethernet, ipv4, tcp, udp
 from tests.sensor.packets.conftest import installed
 from tests.sensor.wire.samples import openssl_hello
@@ -286,3 +290,25 @@ def test_what_cannot_be_watched(pair: Pair) -> None:
     watch = pair.watch("--json", "--user", "root", prefix=nobody)
     with pytest.raises(AssertionError, match="needs root or the capability CAP_NET_RAW"), watch:
         pass
+
+
+@ENGINES
+def test_first_packets_are_kept_and_shown(pair: Pair, engine: str, tmp_path: Path) -> None:
+    folder = tmp_path / "evidence"
+    kept = {"AISCOPE_WATCH_EVIDENCE": str(folder), "AISCOPE_WATCH_EVIDENCE_PACKETS": "6"}
+    with pair.watch("--json", "--engine", engine, env=kept) as watch:
+        pair.send(use() + use(1, openssl_hello("intranet.example.org")) + use(2))
+        watch.stop()
+    first, _ = sorted(watch.table("connections"), key=lambda row: row["client_port"])
+    assert first["client_port"] == 40_000
+    assert [frame.data[:14] for batch in frames(ring_files(folder)[0]) for frame in batch] == [
+        use()[0][:14]
+    ] * 12
+    assert folder.stat().st_mode & 0o077 == 0
+    shown = CliRunner().invoke(packets, [first["flow_id"], "--evidence", str(folder), "-v"])
+    assert shown.exit_code == 0, shown.output
+    lines = [line for line in shown.output.splitlines() if line[:3].strip().isdecimal()]
+    assert len(lines) == 6
+    assert "10.0.0.1 -> 192.0.2.1 TLS" in lines[3]
+    assert "api.openai.com" in shown.output
+    assert CliRunner().invoke(packets, ["1:" + "A" * 27 + "=", "--evidence", str(folder)]).exit_code == 1

@@ -11,6 +11,8 @@ mod count;
 mod dns;
 mod duplicates;
 mod engine;
+#[cfg(target_os = "linux")]
+mod evidence;
 mod facts;
 mod flight;
 mod flow;

@@ -2,6 +2,7 @@
 
 use crate::block::{Record, spread, unpack};
 use crate::engine::Core;
+use crate::evidence::{Evidence, Kept};
 use crate::facts::Fact;
 use crate::names::News;
 use crate::ring::{Instruction, RETIRE_MS, Ring, wait};
@@ -25,6 +26,8 @@ pub struct Options {
     /// Bytes of each ring.
     pub ring: usize,
     pub promiscuous: bool,
+    /// Packets kept of each watched flow; 0: none.
+    pub evidence: usize,
     /// What the kernel lets in; empty: everything.
     pub filter: Vec<Instruction>,
 }
@@ -46,6 +49,7 @@ struct Inbox {
 #[derive(Default)]
 struct Outbox {
     facts: Vec<Fact>,
+    kept: Vec<Kept>,
     troubles: Vec<String>,
     running: usize,
 }
@@ -63,6 +67,7 @@ struct Worker {
     number: usize,
     rings: Vec<Ring>,
     core: Core,
+    evidence: Option<Evidence>,
     shared: Arc<Shared>,
     records: Vec<Record>,
     counted: Instant,
@@ -106,10 +111,13 @@ impl Capture {
             core.flows = FLOWS.wrapping_mul(number as u64);
             core.flights.names.news = (workers > 1).then(Vec::new);
             let shared = Arc::clone(&shared);
+            let tunnels = core.flights.limits.tunnels;
+            let evidence = (options.evidence > 0).then(|| Evidence::new(options.evidence, tunnels));
             waiting.push(Worker {
                 number,
                 rings,
                 core,
+                evidence,
                 shared,
                 records: Vec::new(),
                 counted: Instant::now(),
@@ -173,6 +181,21 @@ impl Shared {
         std::mem::take(&mut lock(&self.outbox).troubles)
     }
 
+    /// Packets kept since the last call.
+    pub fn kept(&self) -> Vec<Kept> {
+        std::mem::take(&mut lock(&self.outbox).kept)
+    }
+
+    fn keep(&self, kept: Vec<Kept>) {
+        if !kept.is_empty() {
+            let mut outbox = lock(&self.outbox);
+            // Nobody waits for evidence: what Python does not fetch in time is not kept.
+            if outbox.kept.len() < WAITING {
+                outbox.kept.extend(kept);
+            }
+        }
+    }
+
     fn put(&self, facts: Vec<Fact>) {
         if facts.is_empty() {
             return;
@@ -230,6 +253,12 @@ impl Worker {
             self.records.clear();
             unpack(block, &mut self.records);
             let block = &*block;
+            if let Some(evidence) = &mut self.evidence {
+                for record in &self.records {
+                    let data = block.get(record.start..record.end).unwrap_or_default();
+                    evidence.frame(record.time, link, data, record.length);
+                }
+            }
             self.core.feed(self.records.iter().map(|record| {
                 let data = block.get(record.start..record.end).unwrap_or_default();
                 (record.time, link, data, record.length)
@@ -286,7 +315,12 @@ impl Worker {
 
     /// Facts go to Python, names that were learnt to the other workers.
     fn report(&mut self) {
-        self.shared.put(self.core.take_facts());
+        let facts = self.core.take_facts();
+        if let Some(evidence) = &mut self.evidence {
+            evidence.facts(&facts);
+            self.shared.keep(std::mem::take(&mut evidence.out));
+        }
+        self.shared.put(facts);
         let news = self.core.flights.names.news.as_mut().map(std::mem::take).unwrap_or_default();
         if news.is_empty() {
             return;

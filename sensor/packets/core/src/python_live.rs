@@ -6,7 +6,7 @@ use crate::python::{convert, limits, watch};
 use crate::ring::Instruction;
 use pyo3::exceptions::{PyOSError, PyRuntimeError};
 use pyo3::prelude::*;
-use pyo3::types::PyList;
+use pyo3::types::{PyBytes, PyList};
 use std::sync::atomic::Ordering;
 use std::time::Duration;
 
@@ -19,7 +19,7 @@ pub struct Live {
 #[pymethods]
 impl Live {
     #[new]
-    #[pyo3(signature = (interfaces, watch, limits, *, workers, ring, promiscuous, filter))]
+    #[pyo3(signature = (interfaces, watch, limits, *, workers, ring, promiscuous, filter, evidence))]
     #[allow(clippy::too_many_arguments)]
     fn new(
         interfaces: Vec<String>,
@@ -29,10 +29,11 @@ impl Live {
         ring: usize,
         promiscuous: bool,
         filter: Vec<Instruction>,
+        evidence: usize,
     ) -> PyResult<Self> {
         let core = || Ok(Core::new(self::watch(watch)?, self::limits(limits)?));
         let cores = (0..workers.max(1)).map(|_| core()).collect::<PyResult<_>>()?;
-        let capture = Capture::open(Options { interfaces, ring, promiscuous, filter }, cores);
+        let capture = Capture::open(Options { interfaces, ring, promiscuous, filter, evidence }, cores);
         let capture = capture.map_err(|(interface, error)| match error.raw_os_error() {
             Some(code) => {
                 let text = error.to_string();
@@ -80,6 +81,24 @@ impl Live {
             (seen.received.load(Ordering::Relaxed), seen.dropped.load(Ordering::Relaxed))
         };
         self.capture.shared.seen.iter().map(count).collect()
+    }
+
+    /// First packets of watched flows since the last call.
+    fn kept<'py>(&self, py: Python<'py>) -> PyResult<Vec<Bound<'py, PyAny>>> {
+        let kept = self.capture.shared.kept();
+        if kept.is_empty() {
+            return Ok(Vec::new());
+        }
+        let class = py.import("sensor.packets.evidence")?.getattr("Kept")?;
+        let frames = py.import("sensor.packets.facts")?.getattr("Frame")?;
+        kept.iter()
+            .map(|one| {
+                let [from, to] = one.ends;
+                let frame = frames.call1((one.time, one.link, PyBytes::new(py, &one.data), one.length))?;
+                let (from, to) = ((from.address.text(), from.port), (to.address.text(), to.port));
+                class.call1((one.transport.text(), from.0, from.1, to.0, to.1, frame))
+            })
+            .collect()
     }
 
     /// What went wrong with the sockets since the last call.

@@ -7,7 +7,7 @@ use crate::memory::prefetch;
 use std::hash::{BuildHasher, Hasher};
 
 /// Both endpoints, the lower one first, so that both directions meet.
-#[derive(Clone, Copy, PartialEq, Eq, Debug)]
+#[derive(Clone, Copy, PartialEq, Eq, Hash, Debug)]
 pub struct Key {
     addresses: [[u8; 16]; 2],
     ports: [u16; 2],

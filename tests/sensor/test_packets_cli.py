@@ -1,0 +1,50 @@
+"""`aiscope packets`: what is asked for, and hostile text in packets."""
+
+from __future__ import annotations
+
+import shutil
+from pathlib import Path
+
+import pytest
+from click.testing import CliRunner
+
+from sensor.packets.evidence import EvidenceRing, Kept
+from sensor.packets.facts import Frame
+from sensor.packets_cli import packets
+from tests.sensor.packets.build import CLIENT, SERVER, START, ethernet, ipv4, tcp
+
+TSHARK = pytest.mark.skipif(shutil.which("tshark") is None, reason="tshark is not installed")
+
+
+def ring(folder: Path, payload: bytes) -> str:
+    data = ethernet(ipv4(tcp(payload, 40_000, 80), 6))
+    kept = Kept("tcp", CLIENT, 40_000, SERVER, 80, Frame(START, 1, data, len(data)))
+    made = EvidenceRing(folder, 1 << 20)
+    made.write([kept])
+    made.close()
+    return kept.community_id
+
+
+@TSHARK
+def test_hostile_text_is_escaped(tmp_path: Path) -> None:
+    flow = ring(
+        tmp_path, b"GET /\x1b]0;owned\x07\x1b[31m HTTP/1.1\r\nHost: a\x9b2Jb\r\nUser-Agent: [bold]x\r\n\r\n"
+    )
+    shown = CliRunner().invoke(packets, [flow, "--evidence", str(tmp_path), "-v"])
+    assert shown.exit_code == 0, shown.output
+    assert "HTTP" in shown.output
+    assert all(c.isprintable() or c == "\n" for c in shown.output)
+
+
+@TSHARK
+def test_what_is_not_there(tmp_path: Path) -> None:
+    ring(tmp_path, b"x")
+    other = "1:" + "A" * 27 + "="
+    shown = CliRunner().invoke(packets, [other, "--evidence", str(tmp_path)])
+    assert (shown.exit_code, f"no packet of {other}" in shown.output) == (1, True)
+
+
+@pytest.mark.parametrize("text", ['1:" || frame', "1:", "", "2:" + "A" * 27 + "=", "1:" + "A" * 27 + "=\n"])
+def test_no_community_id(text: str, tmp_path: Path) -> None:
+    shown = CliRunner().invoke(packets, ["--evidence", str(tmp_path), "--", text])
+    assert (shown.exit_code, "is no Community ID" in shown.output) == (2, True)
