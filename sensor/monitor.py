@@ -42,6 +42,7 @@ from sensor.wire.names import is_address
 _SEALED = ("user", "client_host", "client_mac")
 _NOWHERE = Location()
 _CLIENTS = 4_096  # distinct clients whose class is remembered
+_SERVERS = 16_384  # distinct server addresses whose owner is remembered
 _ANSWERS = 64  # records of a lookup's answer
 # Columns that a look at packets alone leaves open.
 _NOT_JUDGED: dict[str, Any] = dict.fromkeys(("exchanges_low", "exchanges", "exchanges_high"))
@@ -116,8 +117,7 @@ class Monitor:
         engine: str = "",
         limits: Limits | None = None,
     ) -> None:
-        self._catalogue = catalogue
-        self._client_class = lru_cache(_CLIENTS)(catalogue.client_class)
+        self._know(catalogue)
         self._identities = identities or Identities()
         self._place = place
         self._sealer = sealer
@@ -133,9 +133,13 @@ class Monitor:
 
     def reload(self, catalogue: Catalogue) -> None:
         """Another catalogue for what comes from here on; connections keep the service they have."""
+        self._know(catalogue)
+        self._judge.reload(catalogue)
+
+    def _know(self, catalogue: Catalogue) -> None:
         self._catalogue = catalogue
         self._client_class = lru_cache(_CLIENTS)(catalogue.client_class)
-        self._judge.reload(catalogue)
+        self._owner = lru_cache(_SERVERS)(catalogue.match_address)
 
     def observe(self, fact: Fact) -> list[Event]:
         """The events a fact gives rise to."""
@@ -150,7 +154,8 @@ class Monitor:
                 events = self._message(fact)
             case Totals():
                 events = self._totals(fact)
-        return [self._seal(event) for event in self._judge.judge(events)]
+        judged = self._judge.judge(events)
+        return [self._seal(event) for event in judged] if self._sealer else list(judged)
 
     def finish(self) -> list[Event]:
         """What still waits: questions without an answer. Connections end with the engine's last facts."""
@@ -184,7 +189,7 @@ class Monitor:
         """The service by the connection's name; by its address only where there is no name."""
         if opened.name:
             return self._catalogue.match(opened.name)
-        return self._catalogue.match_address(opened.flow.server_ip)
+        return self._owner(opened.flow.server_ip)
 
     def _progress(self, fact: Progress) -> Iterator[Event]:
         known = self._connections.get(fact.flow.id)

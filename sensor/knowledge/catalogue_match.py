@@ -186,9 +186,10 @@ class ServerRule:
     def holds(self, seen: Seen) -> bool:
         """Whether everything the entry states is so."""
         server = self.server
+        line = f"{seen.method} {seen.path}"
         return (
             (not server.ports or seen.port in server.ports)
-            and (not self.paths or any(path.match(f"{seen.method} {seen.path}") for path in self.paths))
+            and (not self.paths or any(path.match(line) for path in self.paths))
             and _headers_hold(server.request_headers, seen.headers)
             and _headers_hold(server.response_headers, seen.response_headers)
             and (server.body is None or server.body.encode() in seen.body)
@@ -230,7 +231,13 @@ class Requests:
             rules_here = self._any if host is None else self._hosts.setdefault(host, [])
             rules_here.append((path_regex(path), match))
         self._names = Names((host, Match("", "", "", "", host)) for host in self._hosts)
-        self._servers = sorted(servers, key=lambda rule: rule.rank)
+        # A rule with ports is only looked at for these.
+        ranked = sorted(servers, key=lambda rule: rule.rank)
+        self._servers = [rule for rule in ranked if not rule.server.ports]
+        self._ports = {
+            port: [rule for rule in ranked if not rule.server.ports or port in rule.server.ports]
+            for port in {port for rule in ranked for port in rule.server.ports}
+        }
 
     def shared(self, host: str, seen: Seen) -> Match | None:
         """A rule on this host's path."""
@@ -242,7 +249,8 @@ class Requests:
         found = _path_match(self._any, seen)
         if found:
             return found
-        return next((rule.match for rule in self._servers if rule.holds(seen)), None)
+        servers = self._ports.get(seen.port, self._servers)
+        return next((rule.match for rule in servers if rule.holds(seen)), None)
 
 
 def _path_match(rules: list[tuple[re.Pattern[str], Match]], seen: Seen) -> Match | None:

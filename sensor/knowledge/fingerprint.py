@@ -6,6 +6,7 @@ They tell the TLS library and its settings, not the program and never the servic
 from __future__ import annotations
 
 from collections.abc import Iterable
+from functools import lru_cache
 from hashlib import md5, sha256
 
 from sensor.wire.tls import ALPN, SERVER_NAME, ClientHello, is_grease
@@ -14,6 +15,7 @@ _VERSIONS = {
     0x0304: "13", 0x0303: "12", 0x0302: "11", 0x0301: "10", 0x0300: "s3", 0x0002: "s2",
     0xFEFF: "d1", 0xFEFD: "d2", 0xFEFC: "d3",
 }  # fmt: skip
+_LISTS = 4_096  # distinct lists of a hello whose hash is remembered
 _NOTHING = "000000000000"  # instead of the hash of nothing
 
 
@@ -35,15 +37,12 @@ def ja3(hello: ClientHello) -> str:
 
 def ja4(hello: ClientHello, transport: str) -> str:
     """`transport`: t for TLS over TCP, q for QUIC, d for DTLS."""
-    ciphers = [f"{value:04x}" for value in _plain(hello.cipher_suites)]
-    kinds = _plain(kind for kind, _ in hello.extensions)
-    rest = sorted(f"{kind:04x}" for kind in kinds if kind not in (SERVER_NAME, ALPN))
-    signatures = [f"{value:04x}" for value in _plain(hello.signature_algorithms)]
-    third = ",".join(rest) + ("_" + ",".join(signatures) if signatures else "")
+    ciphers = _plain(hello.cipher_suites)
+    kinds = sorted(_plain([kind for kind, _ in hello.extensions]))
     sni = "d" if SERVER_NAME in kinds else "i"
     counts = f"{min(len(ciphers), 99):02}{min(len(kinds), 99):02}"
     first = f"{transport}{_version(hello)}{sni}{counts}{_alpn(hello)}"
-    return f"{first}_{_hash(','.join(sorted(ciphers)))}_{_hash(third) if rest else _NOTHING}"
+    return f"{first}_{_hash(tuple(sorted(ciphers)))}_{_third(tuple(kinds), hello.signature_algorithms)}"
 
 
 def _plain(values: Iterable[int]) -> list[int]:
@@ -67,5 +66,15 @@ def _alpn(hello: ClientHello) -> str:
     return chr(protocol[0]) + chr(protocol[-1])
 
 
-def _hash(text: str) -> str:
+# Clients that put their extensions in another order each time have the same in a sorted list.
+@lru_cache(_LISTS)
+def _third(kinds: tuple[int, ...], signatures: tuple[int, ...]) -> str:
+    rest = tuple(kind for kind in kinds if kind not in (SERVER_NAME, ALPN))
+    return _hash(rest, tuple(_plain(signatures))) if rest else _NOTHING
+
+
+@lru_cache(_LISTS)
+def _hash(*lists: tuple[int, ...]) -> str:
+    """Of lists in hexadecimal, those that are empty left out."""
+    text = "_".join(",".join(f"{value:04x}" for value in values) for values in lists if values)
     return sha256(text.encode("ascii")).hexdigest()[:12] if text else _NOTHING

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass, replace
+from dataclasses import dataclass
 from functools import lru_cache
 
 from sensor.knowledge.fingerprint import ja3, ja4
@@ -76,7 +76,8 @@ def read_first_flight(opened: Opened) -> FirstFlight:
 def _hello(hello: ClientHello, transport: str, chosen: int) -> FirstFlight:
     # Without what differs from one connection of a program to the next, its hellos are equal.
     known = tuple((kind, body if kind in _TELLING else b"") for kind, body in hello.extensions)
-    return _read(replace(hello, random=b"", session_id=b"", extensions=known), transport, chosen)
+    bare = ClientHello(hello.version, b"", b"", hello.cipher_suites, hello.compression, known, hello.cookie)
+    return _read(bare, transport, chosen)
 
 
 @lru_cache(_HELLOS)

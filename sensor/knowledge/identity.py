@@ -84,7 +84,7 @@ class Identities:
 
     def who(self, ip: str, time: int) -> Who:
         """Who an address was at a time (ns)."""
-        words = self._words(ip, time)
+        words = self._words(ip, time) if ip in self._seen or self._inventory else []
         if not words:
             return NOBODY
         return Who(
@@ -95,9 +95,9 @@ class Identities:
         )
 
     def _words(self, ip: str, time: int) -> list[Sighting]:
-        seen = dict(self._seen.get(ip, {}))
+        seen = self._seen.get(ip, {})
         if inventory := self._inventory_word(ip, time):
-            seen["inventory"] = inventory
+            seen = {**seen, "inventory": inventory}
         return [seen[s] for s in PRECEDENCE if s in seen and seen[s].holds(time)]
 
     def _inventory_word(self, ip: str, time: int) -> Sighting | None:
@@ -108,6 +108,8 @@ class Identities:
 
     def introduce(self, ip: str, time: int) -> list[Sighting]:
         """The inventory's word on a client that is seen for the first time since the word changed."""
+        if not self._inventory:
+            return []
         entry = self._inventory.find(ip, time)
         word = self._inventory_word(ip, time)
         if entry is None or word is None or self._told.get(ip) == entry.line:

@@ -55,6 +55,9 @@ class Inventory:
             table.setdefault(int(entry.network.network_address), []).append(entry)
         self._order = sorted(self._tables, reverse=True)  # longest prefix first
 
+    def __bool__(self) -> bool:
+        return bool(self._tables)
+
     def find(self, ip: str, time: int) -> Entry | None:
         """The entry of an address at a time."""
         if not self._order:

@@ -82,9 +82,9 @@ class Judge:
 
     def judge(self, events: Iterable[Event]) -> Iterator[Event]:
         """The events with their verdicts, and findings."""
-        if self._policy is None:
-            yield from events
-            return
+        return self._judged(events) if self._policy else iter(events)
+
+    def _judged(self, events: Iterable[Event]) -> Iterator[Event]:
         for event in events:
             self._now = max(self._now, _latest(event))
             if self._meter and isinstance(event, Connection) and event.bytes_up + event.bytes_down:

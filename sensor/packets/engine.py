@@ -90,10 +90,11 @@ def facts(
     reader = create(name, watch, limits)
     broken: Damaged | None = None
     try:
-        if isinstance(reader, FileEngine) and str(source) != "-":
-            yield from _read(reader, Path(source), progress)
-        else:
-            yield from _feed(reader, source, progress)
+        with _few_collections():
+            if isinstance(reader, FileEngine) and str(source) != "-":
+                yield from _read(reader, Path(source), progress)
+            else:
+                yield from _feed(reader, source, progress)
     except Damaged as damaged:
         broken = damaged
     yield reader.finish()
@@ -104,7 +105,7 @@ def facts(
 def _feed(
     reader: Engine, source: str | Path, progress: Callable[[int, int], None] | None
 ) -> Iterator[list[Fact]]:
-    with Capture(source) as capture, _few_collections():
+    with Capture(source) as capture:
         for batch in capture:
             yield reader.feed(batch)
             if progress is not None:
@@ -113,7 +114,7 @@ def _feed(
 
 @contextlib.contextmanager
 def _few_collections() -> Iterator[None]:
-    """A large flow table makes the cyclic collector the dearest part of all, and it finds no cycles there."""
+    """Many flows make the cyclic collector the dearest part of all, and it finds no cycles there."""
     before = gc.get_threshold()
     gc.set_threshold(100_000, 20, 100)
     try:

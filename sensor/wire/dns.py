@@ -7,10 +7,11 @@ that matters, where dnspython writes the data of the many record types.
 from __future__ import annotations
 
 import socket
-from collections.abc import Iterator
+from collections.abc import Iterable, Iterator
 from dataclasses import dataclass
 from functools import lru_cache
 from struct import Struct
+from typing import NamedTuple
 
 import dns.exception
 import dns.rcode
@@ -29,6 +30,7 @@ TEXT_MAX = 1_024  # characters kept of one record's data
 MDNS_FLUSH = 0x8000  # RFC 6762 10.2, top bit of the class
 
 _header = Struct(">HHHHHH").unpack_from
+_record_head = Struct(">HHIH").unpack
 
 
 @dataclass(frozen=True, slots=True)
@@ -41,8 +43,7 @@ class Answers:
     ech_names: tuple[str, ...]  # public names of ECH configurations in HTTPS and SVCB records
 
 
-@dataclass(frozen=True, slots=True)
-class Record:
+class Record(NamedTuple):
     name: str
     type: str  # A, AAAA, TXT; TYPE65400 when it has no name
     ttl: int  # seconds
@@ -85,8 +86,7 @@ class DnsMessage:
         return tuple((r.name, r.data, r.ttl) for r in records if r.type in ("A", "AAAA"))
 
 
-@dataclass(frozen=True, slots=True)
-class _Raw:
+class _Raw(NamedTuple):
     """A resource record whose data is at `start` to `end` of the message."""
 
     name: str
@@ -155,7 +155,8 @@ def _text(labels: tuple[bytes, ...]) -> str:
 
 def _records(cursor: Cursor, count: int) -> Iterator[_Raw]:
     for _ in range(min(count, RECORDS)):
-        name, kind, cls, ttl, size = read_name(cursor), cursor.u16(), cursor.u16(), cursor.u32(), cursor.u16()
+        name = read_name(cursor)
+        kind, cls, ttl, size = _record_head(cursor.take(10))
         start = cursor.pos
         cursor.take(size)
         yield _Raw(name, kind, cls, ttl, start, cursor.pos)
@@ -176,10 +177,14 @@ def peek_answers(payload: bytes) -> Answers:
     cursor = Cursor(payload)
     _, _, questions, answers, _, _ = _header(cursor.take(12))
     question, _ = _questions(cursor, questions)
+    return _answers(payload, question, _records(cursor, answers))
+
+
+def _answers(payload: bytes, question: str, records: Iterable[_Raw]) -> Answers:
     addresses, chain = [], []
     ech: list[str] = []
     try:
-        for raw in _records(cursor, answers):
+        for raw in records:
             if raw.type in (A, AAAA):
                 addresses.append((raw.name, _address(payload, raw), raw.seconds))
             elif raw.type == CNAME:
@@ -198,6 +203,7 @@ def _address(payload: bytes, raw: _Raw) -> str:
     return socket.inet_ntop(family, payload[raw.start : raw.end])
 
 
+@lru_cache(1_024)  # a name's answer is the same for all who ask
 def _ech_names(rdata: bytes) -> tuple[str, ...]:
     """Public names in the `ech` parameter of SVCB data (RFC 9460 2.2)."""
     cursor = Cursor(rdata)
@@ -237,7 +243,7 @@ def parse_dns(payload: bytes) -> DnsMessage:
     except Malformed:
         cut = True
     answers, _, additional = sections
-    peeked = peek_answers(payload)
+    peeked = _answers(payload, question, answers)
     return DnsMessage(
         id=ident,
         is_response=bool(flags & 0x8000),
@@ -245,7 +251,7 @@ def parse_dns(payload: bytes) -> DnsMessage:
         rcode=_rcode(flags, additional),
         truncated=cut,
         question=question,
-        qtype=dns.rdatatype.to_text(dns.rdatatype.RdataType.make(qtype)) if questions else "",
+        qtype=_type(qtype) if questions else "",
         answers=tuple(_record(payload, raw) for raw in answers),
         additional=tuple(_record(payload, raw) for raw in additional if raw.type != OPT),
         chain=peeked.chain,
@@ -256,13 +262,22 @@ def parse_dns(payload: bytes) -> DnsMessage:
 def _rcode(flags: int, additional: list[_Raw]) -> str:
     """RFC 6891 6.1.3: the OPT record's TTL holds the upper eight bits."""
     upper = next((raw.ttl >> 24 for raw in additional if raw.type == OPT), 0)
-    return dns.rcode.to_text(dns.rcode.Rcode.make(upper << 4 | flags & 15))
+    return _rcode_text(upper << 4 | flags & 15)
+
+
+@lru_cache(4_096)
+def _rcode_text(code: int) -> str:
+    return dns.rcode.to_text(dns.rcode.Rcode.make(code))
+
+
+@lru_cache(4_096)
+def _type(kind: int) -> str:
+    return dns.rdatatype.to_text(dns.rdatatype.RdataType.make(kind))
 
 
 def _record(payload: bytes, raw: _Raw) -> Record:
     flush = bool(raw.cls & MDNS_FLUSH) and raw.type != OPT
-    kind = dns.rdatatype.to_text(dns.rdatatype.RdataType.make(raw.type))
-    return Record(raw.name, kind, raw.seconds, _data(payload, raw)[:TEXT_MAX], flush)
+    return Record(raw.name, _type(raw.type), raw.seconds, _data(payload, raw)[:TEXT_MAX], flush)
 
 
 def _data(payload: bytes, raw: _Raw) -> str:
@@ -271,12 +286,24 @@ def _data(payload: bytes, raw: _Raw) -> str:
             return _address(payload, raw)
         if raw.type == CNAME:
             return read_name(Cursor(payload, raw.start, raw.end))
-        cls = dns.rdataclass.RdataClass.make(raw.cls & ~MDNS_FLUSH)
-        kind = dns.rdatatype.RdataType.make(raw.type)
-        return dns.rdata.from_wire(cls, kind, payload, raw.start, raw.end - raw.start).to_text()
+        if raw.type in (HTTPS, SVCB):
+            return _service(raw.type, raw.cls & ~MDNS_FLUSH, payload[raw.start : raw.end])
+        return _text_of(raw.type, raw.cls & ~MDNS_FLUSH, payload, raw.start, raw.end)
     except (Malformed, dns.exception.DNSException, ValueError):
         data = payload[raw.start : raw.end]
         return f"\\# {len(data)} {data.hex()}"  # RFC 3597 5
+
+
+def _text_of(kind: int, cls: int, payload: bytes, start: int, end: int) -> str:
+    made = dns.rdata.from_wire(
+        dns.rdataclass.RdataClass.make(cls), dns.rdatatype.RdataType.make(kind), payload, start, end - start
+    )
+    return made.to_text()
+
+
+@lru_cache(1_024)  # names in it are not compressed (RFC 9460 2.2), so it stands alone
+def _service(kind: int, cls: int, data: bytes) -> str:
+    return _text_of(kind, cls, data, 0, len(data))
 
 
 class TcpMessages:
