@@ -20,10 +20,11 @@ from urllib.parse import parse_qsl, urlencode
 from sensor.proxy.providers import document, form, shapes
 from sensor.proxy.providers.model import Attachment, Request, Text
 
-PART = 8 << 20  # bytes of a form's part that are held, of a body that is held as a whole
+READABLE = 8 << 20  # bytes of an unknown shape in which texts are looked for
 FIELD = 65_536  # a text field of a form
 LINES = 20_000
 FIELDS = 1_000
+OPENED = 6  # Gemini's web application: form, list, list, prompt
 _DATA_URL = re.compile(r"data:([\w.+/-]{0,100})((?:;[\w=.+%-]{1,200}){0,8}),")
 _BASE64 = re.compile(r"[A-Za-z0-9+/_-]{120}")
 _RUNS = re.compile(rb"[\x20-\x7e\t\r\n\xc2-\xf4\x80-\xbf]{6,}")
@@ -72,7 +73,7 @@ def read(request: Request) -> Body:
         return Body("empty")
     if kind == "multipart/form-data":
         return _form(data, form.boundary(request.headers["content-type"]))
-    if kind == "application/x-www-form-urlencoded" and not data.lstrip().startswith(b"{"):
+    if kind == "application/x-www-form-urlencoded" and data.lstrip()[:1] not in (b"{", b"["):
         return _fields(data)
     if "ndjson" in kind or "jsonl" in kind:
         return _lines(data)
@@ -93,7 +94,8 @@ def write(request: Request, changes: Mapping[str, str]) -> bytes:
     if body.kind == "json":
         return document.dump(tree)
     if body.kind == "lines":
-        return b"".join(document.dump(line) + b"\n" for line in tree)
+        lines = (line.encode() if isinstance(line, str) else document.dump(line) for line in tree)
+        return b"".join(line + b"\n" for line in lines)
     if body.kind == "fields":
         return urlencode(list(zip(body.names, tree, strict=True))).encode()
     if body.kind == "form":
@@ -134,7 +136,8 @@ def _lines(data: bytes) -> Body:
         lines.pop()
     for line in lines[:LINES]:
         found = document.load(line)
-        body.tree.append(found.tree if found else line.decode("utf-8", "replace"))
+        known = found is not None and isinstance(found.tree, dict | list)
+        body.tree.append(found.tree if found and known else line.decode("utf-8", "replace"))
         body.flaws += [flaw for flaw in found.flaws if flaw not in body.flaws] if found else []
     body.cut = len(lines) > LINES
     return body
@@ -147,7 +150,8 @@ def _fields(data: bytes) -> Body:
         )
     except ValueError:
         return Body("binary", data, cut=True)
-    return Body("fields", [value for _, value in pairs], names=[name for name, _ in pairs])
+    cut = any(len(name) > 64 or " " in name for name, _ in pairs)  # data where no server looks for it
+    return Body("fields", [value for _, value in pairs], names=[name for name, _ in pairs], cut=cut)
 
 
 def _form(data: bytes, delimiter: bytes) -> Body:
@@ -173,13 +177,13 @@ def field_or_file(part: form.Part, place: int, attachments: list[Attachment]) ->
 
 
 def view(body: Body) -> Any:
-    """The tree as places see it: in forms, strings that are JSON are opened (`!`), three deep."""
-    return _opened(body.tree, 3) if body.kind in ("form", "fields") else body.tree
+    """The tree as places see it: in forms, strings that are JSON are opened (`!`), within `OPENED` levels."""
+    return _opened(body.tree, OPENED) if body.kind in ("form", "fields") else body.tree
 
 
 def _opened(value: Any, depth: int) -> Any:
-    if isinstance(value, list):
-        return [_opened(item, depth) for item in value]
+    if isinstance(value, list) and depth:
+        return [_opened(item, depth - 1) for item in value]
     if isinstance(value, str) and depth and value[:1] in ("{", "[") and (found := document.load(value)):
         return {document.NESTED: _opened(found.tree, depth - 1)}
     return value
@@ -261,7 +265,7 @@ def _described(tree: Any, one: Attachment) -> Attachment:
 def runs(data: bytes, limit: int = 2_000) -> list[Text]:
     """Readable texts in bytes of unknown shape (protobuf keeps them so). None can be rewritten."""
     found = []
-    for match in _RUNS.finditer(data[:PART]):
+    for match in _RUNS.finditer(data[:READABLE]):
         text = match[0].decode("utf-8", "ignore").strip()
         if len(text) >= 6:
             found.append(Text(None, text))

@@ -17,6 +17,7 @@ COMMAS = 2_000_000  # numbers and members take about 36
 DEPTH = 64  # levels in which texts are looked for
 NESTING = 200  # levels that are read at all, far from where Python's own recursion ends
 TEXTS = 20_000
+LONG = 10**11  # numbers from here on are texts: cards and account numbers need no quotes
 KEY = 256  # characters of a name that may be part of a place
 NESTED = "!"  # a step of a place: this string is JSON itself
 
@@ -90,7 +91,7 @@ def steps(where: str) -> list[str]:
 def put(node: Json, path: Sequence[str], text: str) -> Json:
     """`node` with `text` at a place. KeyError: there is no string there."""
     if not path:
-        if not isinstance(node, str):
+        if not isinstance(node, str | int) or isinstance(node, bool):
             raise KeyError("no text here")
         return text
     step, rest = path[0], path[1:]
@@ -113,7 +114,7 @@ def change(tree: Json, changes: Mapping[str, str]) -> Json:
 
 
 class Walk:
-    """Every string of a tree with its place and the role of the region it is in, bounded."""
+    """Every string and long number of a tree with its place and the role of the region it is in, bounded."""
 
     def __init__(self, roles: Roles, visit: Callable[[tuple[str, ...] | None, str, str], None]) -> None:
         """`visit(path, text, role)`; path is None where a place cannot be written down."""
@@ -133,6 +134,8 @@ class Walk:
             for key, value in items:
                 if isinstance(value, str):
                     self._text((*path, key), value, self._role(path, key, role))
+                elif isinstance(value, int) and abs(value) >= LONG:
+                    self._text((*path, key), str(value), self._role(path, key, role))
                 elif isinstance(value, dict | list) and value:
                     if len(stack) >= DEPTH:
                         self.cut = True

@@ -16,9 +16,11 @@ from typing import Any, ClassVar
 from sensor.proxy.providers import body as bodies
 from sensor.proxy.providers import shapes
 from sensor.proxy.providers.credential import claims, credential
-from sensor.proxy.providers.model import Account, Attachment, Call, Request, Secret
+from sensor.proxy.providers.model import Account, Attachment, Call, Message, Request, Secret, Text
 from sensor.proxy.providers.provider import WEBSOCKET, Provider
+from sensor.proxy.providers.restore import Lookup, Restorer
 
+_ASKED = ("q", "query", "text", "prompt")
 _PERSONAL = ("free", "plus", "pro", "go")
 _CORPORATE = ("team", "business", "enterprise", "edu", "education")
 _QUIET = (
@@ -40,6 +42,24 @@ class Web(Provider):
     def __init__(self, name: str) -> None:
         super().__init__(name)
         self._chat, self._files, self._quiet = (re.compile(p) for p in (self.chat, self.files, _QUIET))
+
+    def request(self, request: Request) -> Call | None:
+        """Also a page whose address has a prompt (`chatgpt.com/?q=...`)."""
+        if request.method != "GET":
+            return super().request(request)
+        asked = next(
+            (request.query[name] for name in _ASKED if " " in request.query.get(name, "").strip()), ""
+        )
+        if not asked or "upgrade" in request.headers:
+            return None
+        text = Text(None, bodies.whole_characters(asked), "user")
+        return Call(
+            self.name,
+            "chat",
+            messages=(Message("user", len(asked)),),
+            texts=(text,),
+            account=self.account(request),
+        )
 
     def operation(self, request: Request, tree: Any, shape: shapes.Shape) -> str:
         if self._chat.search(request.path):
@@ -129,6 +149,10 @@ class Gemini(Web):
             at = (str(body.names.index("f.req")), "!", "1", "!", "0")
             shape.roles[at] = shape.messages[at] = "user"
         return shape
+
+    def restorer(self, status: int, headers: Mapping[str, str], lookup: Lookup) -> Restorer:
+        """Answers come in portions that state their length: they pass as they are."""
+        return Restorer(status, headers, lambda placeholder: None)
 
 
 class Copilot(Web):

@@ -4,6 +4,7 @@ import dataclasses
 import json
 import pickle
 from typing import Any
+from urllib.parse import quote
 
 import pytest
 from hypothesis import given, settings
@@ -11,7 +12,7 @@ from hypothesis import strategies as st
 
 from sensor.proxy.providers import SERVICES, Message, Provider, Request, Secret, recognise
 from sensor.proxy.providers.body import decode64
-from tests.sensor.proxy.providers.samples import ROWS, name, post, provider, trees
+from tests.sensor.proxy.providers.samples import ROWS, name, post, provider, trees, words
 
 ALL = sorted(SERVICES)
 
@@ -271,6 +272,35 @@ def test_any_document_is_read_without_an_error(tree: Any, service: str, path: st
         assert found.error(verdict, "no", request).status in (200, 202, 403, 429)
 
 
+planted = st.recursive(
+    words | st.just("the plan"),
+    lambda inner: (
+        st.lists(inner, max_size=4) | st.dictionaries(words | st.just("the plan"), inner, max_size=5)
+    ),
+    max_leaves=20,
+)
+
+
+@given(
+    planted,
+    st.sampled_from(ALL),
+    st.sampled_from(["/v1/chat/completions", "/v1/responses", "/x", "/api/chat"]),
+)
+@settings(max_examples=150, deadline=None)
+def test_no_text_is_missed_or_left(tree: Any, service: str, path: str) -> None:
+    request = post(path, tree)
+    found = recognise(request, service)
+    call = found.request(request) if found else None
+    if not found or call is None:
+        return
+    assert sum("the plan" in text.text for text in call.texts) == json.dumps(tree).count("the plan")
+    places = {
+        text.where: "<X_1>" for text in call.texts if text.where is not None and text.text == "the plan"
+    }
+    left = [text for text in call.texts if text.where is None and text.text == "the plan"]
+    assert found.rewrite(request, places).count(b"the plan") == len(left)
+
+
 @given(
     st.binary(max_size=300),
     st.sampled_from(ALL),
@@ -309,3 +339,53 @@ def test_texts_can_always_be_encoded() -> None:
 def test_lines_without_end_are_bounded() -> None:
     call = read("/v1/batches", b"\n" * 3_000_000, "openai-api", content_type="application/x-ndjson")
     assert call is None or call.cut
+
+
+@pytest.mark.parametrize(
+    ("kind", "body", "cut"),
+    [
+        ("application/x-www-form-urlencoded", b'[{"prompt": "the plan"}]', False),
+        ("application/x-www-form-urlencoded", b"the+plan+for+the+merger", True),
+        ("multipart/form-data; boundary=b", b'{"prompt": "the plan"}', True),
+        ("text/plain", b'{"prompt": "the plan"}', False),
+        ("application/json", b'{"prompt": "the plan"', True),
+    ],
+)
+def test_labels_are_not_believed(kind: str, body: bytes, cut: bool) -> None:
+    call = read("/v1/batches", body, content_type=kind)
+    assert call.cut == cut
+    assert cut or [text.text for text in call.texts] == ["the plan"]
+
+
+def test_long_numbers_are_texts() -> None:
+    request = post("/v1/chat/completions", {"metadata": {"card": 4111111111111111, "n": 17, "ok": True}})
+    found = recognise(request, "openai-api")
+    assert found
+    call = found.request(request)
+    assert call
+    assert [(text.where, text.text) for text in call.texts] == [("/metadata/card", "4111111111111111")]
+    changed = json.loads(found.rewrite(request, {"/metadata/card": "<CARD_1>"}))
+    assert changed == {"metadata": {"card": "<CARD_1>", "n": 17, "ok": True}}
+
+
+def test_lines_that_are_no_json_stay_as_they_are() -> None:
+    request = post("/v1/batches", b'{"a":"x"}\n\nplain "text"\n', content_type="application/x-ndjson")
+    found = recognise(request, "openai-api")
+    assert found
+    assert found.rewrite(request, {"/0/a": "y"}) == b'{"a":"y"}\n\nplain "text"\n'
+    assert found.rewrite(request, {"/2": "z"}) == b'{"a":"x"}\n\nz\n'
+
+
+def test_documents_in_documents_in_forms_are_bounded() -> None:
+    inner = "x"
+    for _ in range(4):
+        inner = json.dumps(["[" * 40 + json.dumps(inner) + "]" * 40])
+    call = read(
+        "/x", f"f={quote(inner)}".encode(), "jasper", content_type="application/x-www-form-urlencoded"
+    )
+    assert call.texts
+    deep = "[" * 190 + "]" * 190
+    assert (
+        read("/x", f"f={quote(deep)}".encode(), "jasper", content_type="application/x-www-form-urlencoded")
+        is None
+    )

@@ -264,3 +264,33 @@ def test_uploads() -> None:
     )
     assert call
     assert (call.operation, call.shape) == ("upload", "known")
+
+
+def test_gemini_s_answers_are_read_and_pass_as_they_are() -> None:
+    found, _, _ = find(
+        "gemini", "/x/StreamGenerate", b"f.req=x", content_type="application/x-www-form-urlencoded"
+    )
+    inner = json.dumps([None, ["c_1"], None, None, [["rc_1", ["my <CARD_1> answer"]]]])
+    chunk = json.dumps([["wrb.fr", None, inner]])
+    data = f")]}}'\n\n{len(chunk) + 1}\n{chunk}\n".encode()
+    restorer = found.restorer(200, {"content-type": "application/json"}, {"<CARD_1>": "4111"}.get)
+    assert restorer.feed(data) + restorer.finish() == data
+
+
+@pytest.mark.parametrize(
+    ("service", "path", "query", "expected"),
+    [
+        ("chatgpt", "/", {"q": "my question is"}, "my question is"),
+        ("perplexity", "/search", {"q": "my question is"}, "my question is"),
+        ("chatgpt", "/", {"q": "x", "model": "auto"}, None),
+        ("chatgpt", "/c/abc", {}, None),
+    ],
+)
+def test_a_prompt_in_an_address(service: str, path: str, query: dict[str, str], expected: str | None) -> None:
+    request = Request("GET", "https", "x.example.com", 443, path, query)
+    found = recognise(request, service)
+    assert found
+    call = found.request(request)
+    assert ([(text.where, text.text) for text in call.texts] if call else None) == (
+        [(None, expected)] if expected else None
+    )
