@@ -58,14 +58,14 @@ class Keywords:
         # A match hides the keywords inside it (`token` in `auth_token`): they are found with it.
         self._inside: dict[str, tuple[_Part, ...]] = {}
         for keyword in owners:
-            parts = []
+            inside: list[_Part] = []
             for start in range(len(keyword)):
                 for end in range(start + 1, len(keyword) + 1):
                     part = keyword[start:end]
                     if asked := owners.get(part) if part not in whole or part == keyword else None:
                         before, own = len(keyword[:start].encode()), len(part.encode())
-                        parts.append((before, before + own, part, tuple(sorted(asked))))
-            self._inside[keyword] = tuple(parts)
+                        inside.append((before, before + own, part, tuple(sorted(asked))))
+            self._inside[keyword] = tuple(inside)
 
     def find(self, data: bytes, start: int, end: int, reach: int = 128) -> Iterator[Found]:
         """Keywords that begin in `data[start:end]`; their ends may lie up to `reach` bytes behind."""

@@ -9,8 +9,9 @@ import re2
 
 from sensor.proxy.dlp.detector import Detector, compiled, expanded
 from sensor.proxy.dlp.keywords import automaton, words_pattern
+from sensor.proxy.dlp.likely import placeholder
 from sensor.proxy.dlp.model import CONFIDENCES, Limits
-from sensor.proxy.dlp.validators import check, placeholder
+from sensor.proxy.dlp.validators import check
 
 _BEFORE, _AFTER = 96, 48  # bytes around a match in which context counts
 _QUICK_BYTES, _QUICK_MEMORY = 512, 64 << 20

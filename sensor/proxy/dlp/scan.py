@@ -193,9 +193,8 @@ def _where(
                     places[-1] = (places[-1][0], max(places[-1][1], word.end + reach))
                 else:
                     places.append((word.start - reach, word.end + reach))
-        for match in _DIGITS.finditer(data, at, min(len(data), end + 64)):
-            if match.start() < end:
-                numbers.append((match.start() - _AROUND, match.end() + _AROUND))
+        spans = (match.span() for match in _DIGITS.finditer(data, at, min(len(data), end + 64)))
+        numbers += [(first - _AROUND, last + _AROUND) for first, last in spans if first < end]
         yield
     ranges = {index: merged(places, len(data)) for index, places in near.items()}
     for start, end in merged(numbers, len(data)):

@@ -6,17 +6,14 @@ phonenumbers' (Google's libphonenumber).
 
 from __future__ import annotations
 
-import base64
-import binascii
 import functools
 import importlib
-import json
-import math
-from collections import Counter
 from collections.abc import Callable
 
 import phonenumbers
 from stdnum import iban, luhn
+
+from sensor.proxy.dlp import likely
 
 Check = Callable[[str], bool]
 
@@ -28,31 +25,6 @@ class UnknownCheckError(ValueError):
 def digits(value: str) -> str:
     """The ASCII digits of a text."""
     return "".join(c for c in value if c in "0123456789")
-
-
-def entropy(value: str) -> float:
-    """Shannon's entropy in bits per character."""
-    counts = Counter(value).values()
-    return -sum(n / len(value) * math.log2(n / len(value)) for n in counts) if value else 0.0
-
-
-# Whole words of documentation. Short ones would be in random text by chance and are left out.
-_DOC_WORDS = (
-    "example", "placeholder", "changeme", "change_me", "change-me", "your-", "your_", "yourkey", "yourtoken", "yourapi",
-    "yoursecret", "xxxx", "dummy", "redacted", "insert", "replace", "sample", "notreal", "not-real", "not_real",
-    "fakekey", "fake-", "fake_", "foobar", "lorem", "mysecret", "my-secret", "my_secret", "mypassword", "my-token",
-    "my_token", "my-api", "my_api", "apikeyhere", "_here", "-here", "todo", "undefined", "abcdefgh", "abc123", "01234567",
-    "12345678", "87654321", "deadbeef", "00000000", "......", "*****", "<", "${", "{{", "%(", "$(",
-)  # fmt: skip
-
-
-def placeholder(value: str) -> bool:
-    """True for what documentation writes in a secret's place."""
-    low = value.lower()
-    if any(word in low[:512] for word in _DOC_WORDS):
-        return True
-    body = [c for c in low if c.isalnum()]
-    return len(body) >= 8 and len(set(body)) <= max(3, min(5, len(body) // 6))
 
 
 # ISO/IEC 7812 issuer ranges: first digits (inclusive, as text of equal length) and the lengths of such numbers.
@@ -133,141 +105,6 @@ def test_card(value: str) -> bool:
 
 def _iban(value: str) -> bool:
     return bool(iban.is_valid("".join(c for c in value if c.isalnum())))
-
-
-def _jwt(value: str) -> bool:
-    """RFC 7519: the header is a JSON object that names an algorithm or a type."""
-    head = value.partition(".")[0]
-    try:
-        header = json.loads(base64.urlsafe_b64decode(head + "=" * (-len(head) % 4)))
-    except (binascii.Error, ValueError, RecursionError):
-        return False
-    return isinstance(header, dict) and bool({"alg", "typ", "enc", "kid"} & header.keys())
-
-
-_PEM_LINES = frozenset("ABCDEFGHIJKLMNOPQRSTUVWXYZabcdefghijklmnopqrstuvwxyz0123456789+/= \r\n\t\\n")
-
-
-def _pem(value: str) -> bool:
-    """RFC 7468: base64 between the lines, of some length and not a stand-in. Headers (RFC 1421) may come first."""
-    body = value.partition("KEY")[2].partition("-----")[2].partition("-----")[0]
-    lines = [line for line in body.replace("\\r", "").replace("\\n", "\n").split("\n") if ":" not in line]
-    text = "".join("".join(lines).split())
-    if not text.strip("."):
-        return False
-    return len(text) >= 32 and set(text) <= _PEM_LINES and len(set(text)) >= 12
-
-
-# Words that stand where a password would be in code, configuration and documentation.
-_NOT_PASSWORDS = frozenset(
-    [
-        "password",
-        "passwd",
-        "pass",
-        "pwd",
-        "secret",
-        "token",
-        "none",
-        "null",
-        "nil",
-        "true",
-        "false",
-        "undefined",
-        "required",
-        "optional",
-        "string",
-        "str",
-        "text",
-        "value",
-        "default",
-        "admin",
-        "root",
-        "user",
-        "username",
-        "guest",
-        "test",
-        "testing",
-        "demo",
-        "qwerty",
-        "letmein",
-        "welcome",
-        "hidden",
-        "masked",
-        "removed",
-        "prompt",
-        "input",
-        "getpass",
-        "env",
-        "environ",
-        "config",
-        "settings",
-        "key",
-        "hash",
-        "field",
-        "column",
-        "enabled",
-        "disabled",
-        "empty",
-        "unknown",
-        "incorrect",
-        "invalid",
-        "missing",
-        "expired",
-        "reset",
-        "changed",
-        "correct",
-        "wrong",
-    ]
-)
-
-
-def _password(value: str) -> bool:
-    """Something that someone chose as a password: mixed characters, not a word, a variable, a path or a hash."""
-    if not 6 <= len(value) <= 128 or value.lower() in _NOT_PASSWORDS or placeholder(value):
-        return False
-    if (
-        value[0] in "$<{[(%@&/"
-        or value.startswith("ENC[")
-        or "://" in value
-        or value.endswith(("(", "()", ")", "]", ";", ".", ","))
-    ):
-        return False
-    kinds = (
-        any(c.islower() for c in value),
-        any(c.isupper() for c in value),
-        any(c.isdigit() for c in value),
-    )
-    marks = any(c in "!#$%&*+=?@^~" for c in value)
-    if value.replace("_", "").replace(".", "").replace("-", "").isalpha():
-        return False  # an identifier, a sentence's word
-    return kinds[2] + marks >= 1 and sum(kinds) + marks >= 2
-
-
-def _literal(value: str) -> bool:
-    """Not a variable, and not a word for what should stand there."""
-    return (
-        value[0] not in "$<{[%"
-        and not value.endswith(">")
-        and value.lower() not in _NOT_PASSWORDS
-        and not placeholder(value)
-    )
-
-
-def _secret(value: str) -> bool:
-    """`_named`, and not a UUID: those name far more things than secrets."""
-    return not (len(value) == 36 and value.count("-") == 4) and _named(value)
-
-
-def _named(value: str) -> bool:
-    """Random text: enough entropy for its length, digits among letters, not an identifier or a path."""
-    if placeholder(value) or not any(c.isdigit() for c in value) or not any(c.isalpha() for c in value):
-        return False
-    words = value.replace("-", "_").replace(".", "_").replace("/", "_").split("_")
-    plain = sum(w.isalpha() or w.isdigit() for w in words)
-    if len(words) > 2 and len(value) != 36 and 2 * plain > len(words) and max(map(len, words)) <= 12:
-        return False  # a path, a slug, a constant's name
-    hexadecimal = all(c in "0123456789abcdefABCDEF-" for c in value)
-    return entropy(value) >= (2.9 if hexadecimal else 3.3)
 
 
 _FILE_ENDINGS = frozenset(
@@ -402,23 +239,23 @@ _SIMPLE: dict[str, Check] = {
     "not-test-card": lambda value: not test_card(value),
     "luhn": lambda value: bool(luhn.is_valid(digits(value))),
     "iban": _iban,
-    "jwt": _jwt,
-    "pem": _pem,
-    "password": _password,
+    "jwt": likely.jwt,
+    "pem": likely.pem,
+    "password": likely.password,
     "gb-nino": _nino,
     "de-id": _german_id,
-    "literal": _literal,
-    "named": _named,
-    "secret": _secret,
+    "literal": likely.literal,
+    "named": likely.named,
+    "secret": likely.secret,
     "email": _email,
     "override": _override,
-    "not-placeholder": lambda value: not placeholder(value),
+    "not-placeholder": lambda value: not likely.placeholder(value),
     "mixed": lambda value: any(c.isdigit() for c in value) and any(c.isalpha() for c in value),
     "upper-and-lower": lambda value: any(c.isupper() for c in value) and any(c.islower() for c in value),
 }
 _WITH_ARGUMENT: dict[str, Callable[[str], Check]] = {
     "stdnum": _stdnum,
-    "entropy": lambda least: lambda value: entropy(value) >= float(least),
+    "entropy": lambda least: lambda value: likely.entropy(value) >= float(least),
     "distinct": lambda least: lambda value: len(set(value)) >= int(least),
 }
 

@@ -93,20 +93,23 @@ def _read(data: bytes, content_type: str, where: str, budget: Budget, depth: int
         _multipart(data, params.get("boundary", ""), where, budget, depth)
     elif kind == "application/x-www-form-urlencoded":
         _form(data, where, budget)
-    elif kind in _JSON or kind.endswith("+json") or (not kind and data[:1] in b"{["):
+    elif kind in _JSON or kind.endswith("+json") or (not kind and plain.looks_json(data)):
         for place, text in plain.read_json(data, where, budget):
             _blob(text, place, budget, depth)
     elif kind.startswith(_MEDIA):
         return
-    elif (text := plain.decode(data, params.get("charset", ""))) is not None and (
-        kind.startswith("text/") or plain.is_text(data)
-    ):
-        html = kind in ("text/html", "application/xhtml+xml") or data[:256].lstrip().lower().startswith(
-            (b"<!doctype html", b"<html")
-        )
-        budget.add(where, plain.strip_html(text) if html else text)
     else:
+        _text(data, kind, params.get("charset", ""), where, budget)
+
+
+def _text(data: bytes, kind: str, charset: str, where: str, budget: Budget) -> None:
+    text = plain.decode(data, charset)
+    if text is None or not (kind.startswith("text/") or plain.is_text(data)):
         budget.unreadable(where, "binary")
+        return
+    start = data[:256].lstrip().lower()
+    html = kind in ("text/html", "application/xhtml+xml") or start.startswith((b"<!doctype html", b"<html"))
+    budget.add(where, plain.strip_html(text) if html else text)
 
 
 def _by_magic(data: bytes, where: str, budget: Budget, depth: int) -> bool:

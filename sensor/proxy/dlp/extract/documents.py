@@ -8,6 +8,7 @@ import struct
 import warnings
 import zipfile
 import zlib
+from typing import Any
 from xml.etree.ElementTree import ParseError
 
 from defusedxml import DefusedXmlException
@@ -37,7 +38,8 @@ _BROKEN = (
     zlib.error,
 )
 # Parts of OOXML (ECMA-376) and ODF that hold text, and properties, where sensitivity labels are.
-_PARTS = ("word/", "xl/sharedstrings", "xl/worksheets/", "xl/comments", "ppt/slides/", "ppt/notesslides/", "ppt/comments", "docprops/", "docmetadata/", "content.xml", "meta.xml")  # fmt: skip
+_PARTS = ("word/", "xl/sharedstrings", "xl/worksheets/", "xl/comments", "ppt/slides/", "ppt/notesslides/",
+          "ppt/comments", "docprops/", "docmetadata/", "content.xml", "meta.xml")  # fmt: skip
 _NOT_TEXT = ("styles.xml", "settings.xml", "theme", "fonttable", "numbering.xml", "websettings")
 _LINES = frozenset(["p", "row", "si", "tr", "h", "table-row", "br", "comment", "property"])
 _PICTURE_TEXT = 65_536
@@ -113,7 +115,7 @@ def read_pdf(data: bytes, where: str, budget: Budget) -> None:
         if reader.is_encrypted and not reader.decrypt(""):
             budget.unreadable(where, "encrypted")
             return
-        info = reader.metadata or {}
+        info: dict[str, Any] = dict(reader.metadata or {})
         budget.add(
             f"{where}!properties", "\n".join(f"{key}: {value}" for key, value in list(info.items())[:100])
         )

@@ -12,6 +12,7 @@ import re2
 from sensor.proxy.dlp.extract.budget import Budget
 
 _HEAD = 4_096
+_JSON = re2.compile(rb'\s*(?:\{\s*["}]|\[\s*["\[{\d\]tfn\-])')
 _TOKEN = re2.compile(rb'"((?:[^"\\]|\\.)*)"[ \t\r\n]*(:?)|-?\d[\d.eE+\-]{5,40}')
 _DROPPED = re2.compile(
     r"(?is)<(?:script|style|template|noscript)\b[^>]*>|</(?:script|style|template|noscript)\s*>|<!--|-->"
@@ -47,6 +48,11 @@ def is_text(data: bytes) -> bool:
     text = decode(head) or ""
     odd = sum(c == "\ufffd" or (c < " " and c not in "\t\r\n\f\x1b") for c in text)
     return odd <= len(text) // 10
+
+
+def looks_json(data: bytes) -> bool:
+    """Whether bytes of unknown kind begin as JSON does."""
+    return _JSON.match(data[:_HEAD]) is not None
 
 
 def _is_wide(head: bytes, at: int) -> bool:

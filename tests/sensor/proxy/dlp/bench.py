@@ -1,9 +1,9 @@
-"""`make bench-dlp`: how well and how fast. Precision and recall per data class, what was taken for what, and MB/s.
+"""`make bench-dlp`: how well and how fast. Precision and recall per data class, what was taken for what, MB/s.
 
     python tests/sensor/proxy/dlp/bench.py [--seed N] [--scale N] [--wrong]
 
-A text counts as found when it has a hit of the class with at least medium confidence. Ends with 1 when a class is
-below the bounds, or the scanner is too slow.
+A text counts as found when it has a hit of the class with at least medium confidence. Ends with 1 when a class
+is below the bounds, or the scanner is too slow.
 """
 
 from __future__ import annotations
@@ -21,6 +21,7 @@ sys.path.insert(0, str(Path(__file__).parents[4]))
 from sensor.proxy import dlp
 from sensor.proxy.dlp import site as lists
 from tests.sensor.proxy.dlp import corpus as made
+from tests.sensor.proxy.dlp import values
 
 PRECISION, RECALL = 0.98, 0.95
 MEGABYTE = 1_048_576
@@ -31,11 +32,13 @@ def site() -> dlp.Site:
     key = b"k" * 32
     return dlp.Site(
         regions=("US",),
-        names=frozenset(name.casefold() for name in made.NAMES),
-        words={"projects": made.WORDS},
-        exact=(lists.Exact("customers", frozenset(lists.hash_value(key, v) for v in made.CUSTOMERS)),),
+        names=frozenset(name.casefold() for name in values.NAMES),
+        words={"projects": values.WORDS},
+        exact=(lists.Exact("customers", frozenset(lists.hash_value(key, v) for v in values.CUSTOMERS)),),
         documents=(
-            lists.Document("move", frozenset(h for _, h in lists.shingles(made.DOCUMENT.encode(), key)), 0.5),
+            lists.Document(
+                "move", frozenset(h for _, h in lists.shingles(values.DOCUMENT.encode(), key)), 0.5
+            ),
         ),
         key=key,
     )

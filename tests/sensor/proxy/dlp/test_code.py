@@ -5,7 +5,7 @@ import random
 import pytest
 
 from sensor.proxy import dlp
-from tests.sensor.proxy.dlp import corpus
+from tests.sensor.proxy.dlp import corpus, values
 
 NAMES = {"typescript": "javascript", "cpp": "c", "kotlin": "java"}
 
@@ -15,16 +15,16 @@ def config():
     return dlp.open_config()
 
 
-@pytest.mark.parametrize("kind", corpus.CODE)
+@pytest.mark.parametrize("kind", values.CODE)
 def test_language(kind, config):
-    for text in corpus.CODE[kind]:
+    for text in values.CODE[kind]:
         hits = dlp.scan([dlp.Text("x", f"Please explain:\n\n{text}\nThanks a lot.")], config).hits
         assert [h.detector for h in hits] == [f"code-{NAMES.get(kind, kind)}"]
         assert hits[0].heuristic
 
 
 def test_a_long_text_is_looked_at_in_a_few_places_only(config):
-    text = "\n\n".join(corpus.CODE["python"][0] + corpus.prose(random.Random(1), 12) for _ in range(50))
+    text = "\n\n".join(values.CODE["python"][0] + corpus.prose(random.Random(1), 12) for _ in range(50))
     assert 1 <= len(dlp.scan([dlp.Text("x", text)], config).hits) <= 4
 
 

@@ -4,7 +4,7 @@ import pytest
 
 from sensor.proxy import dlp
 from sensor.proxy.dlp import site as lists
-from tests.sensor.proxy.dlp.corpus import DOCUMENT
+from tests.sensor.proxy.dlp.values import DOCUMENT
 
 KEY = b"k" * 32
 

@@ -1,5 +1,7 @@
 """Text comes out of every kind of body, and hostile ones stay bounded and are said."""
 
+# ruff: noqa: E501 -- tables of samples
+
 import base64
 import gzip
 import io
