@@ -37,7 +37,7 @@ TIERS = {
     "identities": ("investigator",),
     "sealed": ("investigator",),
 }
-DECISIONS = frozenset({"services", "reviews", "finding_states", "inputs"})
+DECISIONS = frozenset({"services", "reviews", "finding_states", "inputs", "vantages"})
 
 CACHE_SECONDS = 60.0  # a password that was right is not stretched again for so long
 RELOAD_SECONDS = 1.0

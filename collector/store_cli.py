@@ -6,11 +6,13 @@ import json
 import sys
 import tempfile
 import time
+import uuid
 from collections.abc import Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 import click
+import pyarrow as pa
 
 from collector.cli import STORE, _settings
 from sensor.cli import printable
@@ -98,6 +100,29 @@ def _checked(tables: Sequence[Checked]) -> None:
         state = f"damaged: {table.problem}" if table.problem else "sound"
         click.echo(printable(f"{table.table:20} {table.rows:>14,} rows {table.parts:6,} parts  {state}"))
     sys.exit(1 if not tables or any(table.problem for table in tables) else 0)
+
+
+@store.command()
+@click.argument("sensor", required=False)
+@click.argument("rank", required=False, type=click.IntRange(0, 65_535))
+@STORE
+def vantages(sensor: str | None, rank: int | None, store: str | None) -> None:
+    """List sensors that may see the same connections, or give SENSOR its RANK; 0 takes it off the list.
+
+    A connection that several of them saw counts at the one with the lowest rank.
+    """
+    from collector.store import open_store
+
+    if (sensor is None) != (rank is None):
+        raise click.UsageError("give a sensor and its rank, or neither")
+    with open_store(_settings(store).store.url) as opened:
+        if sensor is not None:
+            row = pa.table({"sensor": [sensor], "rank": pa.array([rank], pa.uint16())})
+            opened.insert_arrow("vantages", row, token=uuid.uuid4().hex)
+        for found in opened.rows(
+            "SELECT sensor, rank FROM vantages FINAL WHERE rank > 0 ORDER BY rank, sensor"
+        ):
+            click.echo(printable(f"{found['rank']:5} {found['sensor']}"))
 
 
 @store.command()

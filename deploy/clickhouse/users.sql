@@ -42,6 +42,7 @@ GRANT SELECT ON aiscope.finding_states, SELECT ON aiscope.finding_states_local T
 GRANT SELECT ON aiscope.reviews, SELECT ON aiscope.reviews_local TO aiscope_analyst;
 GRANT SELECT ON aiscope.inputs, SELECT ON aiscope.inputs_local TO aiscope_analyst;
 GRANT SELECT ON aiscope.audit, SELECT ON aiscope.audit_local TO aiscope_analyst;
+GRANT SELECT ON aiscope.vantages, SELECT ON aiscope.vantages_local TO aiscope_analyst;
 GRANT SELECT ON aiscope.usage TO aiscope_analyst;
 GRANT SELECT ON aiscope.migrations, SELECT ON aiscope.migrations_local TO aiscope_analyst;
 
@@ -63,6 +64,7 @@ GRANT INSERT ON aiscope.inputs, INSERT ON aiscope.inputs_local TO aiscope_admin;
 GRANT INSERT ON aiscope.finding_states, INSERT ON aiscope.finding_states_local TO aiscope_admin;
 GRANT INSERT ON aiscope.reviews, INSERT ON aiscope.reviews_local TO aiscope_admin;
 GRANT INSERT ON aiscope.services, INSERT ON aiscope.services_local TO aiscope_admin;
+GRANT INSERT ON aiscope.vantages, INSERT ON aiscope.vantages_local TO aiscope_admin;
 GRANT INSERT ON aiscope.audit, INSERT ON aiscope.audit_local TO aiscope_admin;
 GRANT BACKUP ON aiscope.* TO aiscope_admin;
 

@@ -121,5 +121,12 @@ def test_export_and_forget_find_plain_and_sealed_names(run, tmp_path: Path):
     assert "carol" not in audit
 
 
+def test_vantages(run):
+    assert run("vantages", "edge", "2") == "    2 edge\n"
+    assert run("vantages", "core", "1") == "    1 core\n    2 edge\n"
+    assert run("vantages", "edge", "0") == "    1 core\n"
+    run("vantages", "edge", code=2)
+
+
 def test_doctor(run):
     assert "ok  schema" in run("doctor", code=0)
