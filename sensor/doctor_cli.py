@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import platform
 import shutil
+import socket
 import sys
 from collections.abc import Callable, Iterator
 from importlib import metadata
@@ -26,7 +27,7 @@ PARTS = {
     "geoip2": "countries of servers",
     "streamlit": "the dashboard",
 }
-TOOLS = {"tshark": "packets of one connection, in the dashboard"}
+TOOLS = {"tshark": "packets of one connection"}
 
 
 @click.command()
@@ -50,6 +51,7 @@ def _checks() -> Iterator[tuple[str, str, bool]]:
     for tool, purpose in TOOLS.items():
         yield tool, shutil.which(tool) or f"not found: no {purpose}", True
     yield _engine()
+    yield "capture", _capture(), True
     yield from _configured()
 
 
@@ -58,6 +60,16 @@ def _engine() -> tuple[str, str, bool]:
 
     name, why = select()
     return "engine", f"{name}: {why}", True
+
+
+def _capture() -> str:
+    try:
+        socket.socket(socket.AF_PACKET, socket.SOCK_RAW).close()
+    except AttributeError:
+        return "live capture needs Linux"
+    except PermissionError:
+        return "`aiscope watch` needs root or the capability CAP_NET_RAW"
+    return "allowed"
 
 
 def _configured() -> Iterator[tuple[str, str, bool]]:

@@ -67,7 +67,7 @@ def ship(spool: Path | None, urls: tuple[str, ...]) -> None:
     from sensor.delivery.outbox import Outbox
 
     settings, stop = _settings(spool, urls), _stopped_by_signals()
-    _log_to_stderr()
+    log_to_stderr()
     _until_there(settings.spool.path, stop)
     while not stop.is_set():
         with Outbox(settings.spool.path) as outbox:
@@ -133,7 +133,7 @@ def drain(spool: Path | None, urls: tuple[str, ...], aside: bool, timeout: float
     from sensor.delivery.outbox import status as read_status
 
     settings, stop = _settings(spool, urls), _stopped_by_signals()
-    _log_to_stderr()
+    log_to_stderr()
     timer = threading.Timer(timeout, stop.set)
     timer.daemon = True
     timer.start()
@@ -200,7 +200,8 @@ def _until_there(path: Path, stop: threading.Event) -> None:
         pass
 
 
-def _log_to_stderr() -> None:
+def log_to_stderr() -> None:
+    """What spool and shipper have to say, without control characters."""
     handler = logging.StreamHandler()
     handler.setFormatter(_Printable("%(levelname)s %(name)s: %(message)s"))
     logging.getLogger("aiscope").addHandler(handler)

@@ -11,6 +11,7 @@ import importlib
 import os
 import pwd
 import signal
+import socket
 import sys
 import time
 from collections.abc import Iterator
@@ -26,6 +27,7 @@ if TYPE_CHECKING:
     from sensor.config import Settings
     from sensor.delivery.event import Event
     from sensor.knowledge.catalogue import Catalogue
+    from sensor.knowledge.catalogue_bundle import Changes
     from sensor.monitor import Monitor
     from sensor.packets.evidence import EvidenceRing
     from sensor.packets.facts import Fact
@@ -68,10 +70,11 @@ def watch(
 ) -> None:
     """Watch network interfaces: who uses which AI services, with what data, until SIGINT or SIGTERM.
 
-    Rows go to a spool and from there to the store, or straight into a store of this machine. SIGHUP reads the
-    catalogue again.
+    Rows go to a spool and from there to the store, or straight into a store of this machine. A catalogue that
+    was updated is used from then on, after SIGHUP at once.
     """
     from sensor.config import load
+    from sensor.knowledge.catalogue_bundle import Changes
     from sensor.watch_privileges import drop, user_to_be
 
     become = user_to_be(user)
@@ -83,14 +86,18 @@ def watch(
             "--all on live traffic reports every connection of everybody: allow it first "
             "with `allow_all = true` in [watch] of the settings"
         )
+    changes = Changes(settings.catalogue.home, settings.catalogue.overrides)
     live, engine, catalogue = _opened(settings, interfaces, everything, not no_promiscuous)
     _load()
     drop(become)
     if store is not None:
         settings = _stored_in(settings, store)
-    watching = Watching(live, settings, catalogue, engine, interfaces, everything)
+    watching = Watching(live, settings, catalogue, changes, engine, interfaces, everything)
     _say(f"watching {', '.join(interfaces)}: {engine} engine, {_whom(become)}")
-    watching.run(_sink(settings, catalogue, spool is not None, as_json))
+    spooled = spool is not None or (store is None and bool(settings.ship.urls))
+    watching.run(_sink(settings, catalogue, spooled, as_json))
+    if watching.gone:
+        raise click.ClickException("no interface is left")
 
 
 _FLAGS = {
@@ -159,9 +166,10 @@ def _sink(settings: Settings, catalogue: Catalogue, spooled: bool, as_json: bool
 
     if as_json:
         return JsonSink(sys.stdout, settings.sensor.name)
-    if spooled or settings.ship.urls or settings.store.url.startswith("http"):
-        from sensor.ship_cli import open_spool
+    if spooled or settings.store.url.startswith("http"):
+        from sensor.ship_cli import log_to_stderr, open_spool
 
+        log_to_stderr()
         return SpoolSink(open_spool(settings), settings)
     from sensor.read_cli import open_store
 
@@ -182,9 +190,11 @@ class Watching:
     live: Live
     settings: Settings
     catalogue: Catalogue
+    changes: Changes
     engine: str
     interfaces: tuple[str, ...]
     everything: bool
+    indices: dict[int, str] = field(init=False)
     now: Now = field(init=False)
     directions: Directions = field(init=False)
     monitor: Monitor = field(init=False)
@@ -194,6 +204,7 @@ class Watching:
     dropped: int = 0  # already in a row of sensor_stats
     duplicates: int = 0
     complained: dict[str, float] = field(default_factory=dict)
+    gone: bool = False  # all interfaces are
     _signals: set[int] = field(default_factory=set)
 
     def run(self, sink: Sink) -> None:
@@ -201,6 +212,7 @@ class Watching:
         from sensor.read_cli import make_monitor
         from sensor.watch_now import Directions, Now
 
+        self.indices = {socket.if_nametoindex(name): name for name in self.interfaces}
         self.now, self.directions = Now(self.catalogue), Directions()
         if folder := self.settings.watch.evidence:
             self.ring = EvidenceRing(folder, self.settings.watch.evidence_bytes)
@@ -267,6 +279,21 @@ class Watching:
             sink.put(self._one_way())
         if time.monotonic() - self.shown >= 1:
             self._status()
+            self._look_after()
+
+    def _look_after(self) -> None:
+        """Another catalogue, and interfaces that were removed: one of the same name is another one."""
+        if self.changes.changed():
+            self._reload()
+        left = dict(socket.if_nameindex())
+        missing = [name for number, name in self.indices.items() if left.get(number) is None]
+        for name in missing:
+            self._complain(
+                f"{name} gone", f"{name} was removed: start again to watch another one of its name"
+            )
+        if len(missing) == len(self.indices) and not self.gone:
+            self.gone = True
+            self.live.stop()
 
     def _reload(self) -> None:
         try:

@@ -212,6 +212,21 @@ services:
 """
 
 
+def test_an_interface_that_goes_away() -> None:
+    pair = Pair()
+    try:
+        with pair.watch("--json") as watch:
+            sent = pair.send(use())
+            pair.ip("link", "del", pair.there)
+            time.sleep(2)
+            assert watch.stop() == 1
+    finally:
+        pair.close()
+    assert "here0 was removed" in watch.said
+    assert "no interface is left" in watch.said
+    assert watch.total("packets") == sent
+
+
 def test_everything_only_where_the_settings_allow_it(pair: Pair) -> None:
     with pytest.raises(AssertionError, match="allow it first"), pair.watch("--json", "--all"):
         pass
