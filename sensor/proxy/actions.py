@@ -167,7 +167,7 @@ class Actions:
         if decision.verdict == "limit" and seen.asked:
             wait = self._limiter.ask(_bucket(seen), decision.rate, seen.up, self._clock())
             return self._refused("limit", "limit", decision, retry_after=wait) if wait else PASS
-        if decision.verdict == "redact" and seen.asked:
+        if decision.verdict == "redact":
             return await self._redact(seen, job, size, decision)
         return PASS
 
@@ -180,7 +180,8 @@ class Actions:
 
     async def _redact(self, seen: Seen, job: Job, size: int, decision: Decision) -> Outcome:
         asked = seen.asked
-        assert asked is not None
+        if asked is None:
+            return PASS
         asking = self._classes.get(decision.rule)
         one_of = holds(asking) if asking else None
         wanted = [c for c in DATA_CLASSES if (one_of(c) if one_of else c not in PASSAGES)]
@@ -208,7 +209,9 @@ class Actions:
         """Verdicts that the policy might have given, had it known these keys."""
         if self.policy is None:
             return set()
-        return {self._verdicts[rule] for rule, failing in self.policy.explain(case) if unknown.issuperset(failing)}
+        return {
+            self._verdicts[rule] for rule, failing in self.policy.explain(case) if unknown.issuperset(failing)
+        }
 
 
 def _bucket(seen: Seen) -> tuple[str, ...]:

@@ -1,5 +1,5 @@
-"""What a request asks and what data is in it: pure functions, run in the proxy's loop for small bodies and in a worker
-process for large ones. What they return holds no text of a prompt, except `Redacted.originals`.
+"""What a request asks and what data is in it: pure functions, run in the proxy's loop for small bodies and
+in a worker process for large ones. What they return holds no text of a prompt, except `Redacted.originals`.
 """
 
 from __future__ import annotations
@@ -13,11 +13,13 @@ from pathlib import Path
 from sensor.proxy import dlp, providers
 from sensor.proxy.dlp import Hit
 from sensor.proxy.dlp.load import PACKAGED
-from sensor.proxy.providers import Attachment, Call, Request, Result, Text, shapes
+from sensor.proxy.providers import Attachment, Call, Provider, Request, Result, Text, shapes
+from sensor.proxy.providers.unknown import Unknown
 from sensor.proxy.redact import Placeholders
 from sensor.proxy.sealing import Sealer
 
 CERTAIN = "medium"  # the confidence from which a hit makes a data class of an exchange
+UNKNOWN = Unknown("unknown")
 PROMPT = ("user",)  # roles whose texts are the prompt
 SHOWN = 255  # characters of a name in a row
 # Hits that say something of a passage, not of a value: they are not replaced unless a rule names them.
@@ -118,11 +120,16 @@ def classes(hits: Iterable[Hit]) -> tuple[str, ...]:
     return tuple(sorted(low.intersection(dlp.DATA_CLASSES)))
 
 
+def reads(request: Request, service: str) -> Provider:
+    """Who reads a request; what is decrypted is read at least as text."""
+    return providers.recognise(request, service) or UNKNOWN
+
+
 def ask(job: Job, setting: Setting) -> Asked | None:
     """What a request does; None for what is no exchange."""
-    provider = providers.recognise(job.request, job.service)
-    call = provider.request(job.request) if provider else None
-    if call is None and provider and job.upload is not None:
+    provider = reads(job.request, job.service)
+    call = provider.request(job.request)
+    if call is None and job.upload is not None:
         operation = provider.operation(job.request, None, shapes.read(None))
         call = Call(provider.name, operation or "upload", account=provider.account(job.request))
     if call is None:
@@ -135,10 +142,11 @@ def ask(job: Job, setting: Setting) -> Asked | None:
 
 
 def redact(job: Job, asked: Asked, wanted: Sequence[str], setting: Setting) -> Redacted | None:
-    """The body without hits of these classes; None where one of them is in a place that cannot be rewritten."""
-    provider = providers.recognise(job.request, job.service)
-    call = provider.request(job.request) if provider else None
-    if provider is None or call is None or _signed(job.request):
+    """The body without hits of these classes; None where one of them is in a place that cannot be
+    rewritten."""
+    provider = reads(job.request, job.service)
+    call = provider.request(job.request)
+    if call is None or _signed(job.request):
         return None
     found: dict[str, list[Hit]] = {}
     for hit in asked.hits:
@@ -157,15 +165,12 @@ def redact(job: Job, asked: Asked, wanted: Sequence[str], setting: Setting) -> R
 
 def heal(job: Job) -> bytes:
     """The body written anew, so that the server reads what we did."""
-    provider = providers.recognise(job.request, job.service)
-    return provider.rewrite(job.request, {}) if provider else job.request.body
+    return reads(job.request, job.service).rewrite(job.request, {})
 
 
 def told(job: Job, status: int, headers: dict[str, str], chunks: Sequence[bytes], setting: Setting) -> Told:
     """An answer that did not come as a stream."""
-    provider = providers.recognise(job.request, job.service)
-    assert provider is not None
-    reader = provider.response(status, headers)
+    reader = reads(job.request, job.service).response(status, headers)
     for chunk in chunks:
         reader.feed(chunk)
     return finished(reader.finish(), setting)

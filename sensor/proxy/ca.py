@@ -1,5 +1,6 @@
-"""The proxy's certificate authority. Its key can read what its clients say to AI services, so it is made here, for this proxy only,
-and never leaves it; name constraints (RFC 5280 4.2.1.10) make it worthless for all other names.
+"""The proxy's certificate authority. Its key can read what its clients say to AI services, so it is made
+here, for this proxy only, and never leaves it; name constraints (RFC 5280 4.2.1.10) make it worthless for
+all other names.
 """
 
 from __future__ import annotations
@@ -27,7 +28,8 @@ class CaError(ValueError):
 
 
 def ensure(home: Path, names: Iterable[str] = ()) -> bool:
-    """Make the authority at the first run; True if it was made. With `names` (host patterns) it is good for these only.
+    """Make the authority at the first run; True if it was made. With `names` (host patterns) it is good for
+    these only.
 
     Raises CaError for a key that others can read, or that is another user's.
     """
@@ -64,7 +66,9 @@ def constraints(names: Iterable[str]) -> list[x509.GeneralName]:
     bases = {pattern.removeprefix("=").rpartition("*")[2].lstrip(".-") for pattern in names}
     bases = {base for base in bases if "." in base or base == "localhost"}
     outer = [
-        base for base in sorted(bases) if not any(base.endswith(f".{other}") for other in bases if other != base)
+        base
+        for base in sorted(bases)
+        if not any(base.endswith(f".{other}") for other in bases if other != base)
     ]
     return [x509.DNSName(base) for base in outer]
 

@@ -1,4 +1,5 @@
-"""`aiscope proxy`: inspection of requests to AI services. mitmproxy lives in an environment of its own, which this starts."""
+"""`aiscope proxy`: inspection of requests to AI services. mitmproxy lives in an environment of its own,
+which this starts."""
 
 from __future__ import annotations
 
@@ -24,12 +25,16 @@ ENVIRONMENT = ".venv-proxy"
 @click.group(invoke_without_command=True)
 @click.option("--mode", metavar="MODE", help="regular, transparent, wireguard, socks5 or reverse:URL.")
 @click.option("--listen", metavar="ADDRESS:PORT", help="Where to listen; default 127.0.0.1:8080.")
-@click.option("--enforce/--observe", default=None, help="Do what the policy says, or only record what it would do.")
+@click.option(
+    "--enforce/--observe", default=None, help="Do what the policy says, or only record what it would do."
+)
 @click.option("--policy", metavar="FILE", type=click.Path(path_type=Path), help="Which policy.")
 @click.option("--store", metavar="URL", help="Ship to this store as well; without it `aiscope ship` does.")
-@click.option("--spool", metavar="FILE", type=click.Path(path_type=Path), help="Where events are kept until then.")
+@click.option(
+    "--spool", metavar="FILE", type=click.Path(path_type=Path), help="Where events are kept until then."
+)
 @click.pass_context
-def proxy(context: click.Context, **flags: Any) -> None:
+def proxy(context: click.Context, /, **flags: Any) -> None:
     """Inspect requests to AI services; pass everything else through.
 
     Runs until SIGTERM or SIGINT. Without a policy file it only records.
@@ -47,7 +52,8 @@ def proxy(context: click.Context, **flags: Any) -> None:
 def seal_key(key: Path) -> None:
     """Make a pair of keys to seal originals: KEY (private) and KEY.pub.
 
-    The proxy needs KEY.pub only, setting `proxy.seal_to`. Keep KEY with the investigator, away from proxy and store.
+    The proxy needs KEY.pub only, setting `proxy.seal_to`. Keep KEY with the investigator, away from proxy
+    and store.
     """
     from sensor.proxy import sealing
 
@@ -68,7 +74,8 @@ def trust() -> None:
 @click.option("--host", default="api.openai.com", show_default=True, help="An AI service to try.")
 @click.option("--plain-host", default="example.com", show_default=True, help="A name that is no AI service.")
 def doctor(host: str, plain_host: str) -> None:
-    """Test a running proxy: authority, setup page, decryption of an AI service, passage of everything else."""
+    """Test a running proxy: authority, setup page, decryption of an AI service, passage of everything
+    else."""
     from sensor.proxy import doctor as tests
 
     failed = False
@@ -85,7 +92,8 @@ def doctor(host: str, plain_host: str) -> None:
 def unseal(key: Path, rows: Any) -> None:
     """Open originals that a proxy sealed. Works offline.
 
-    ROWS are JSON lines with id, key_id and ciphertext, as `aiscope sql "SELECT * FROM sealed" --format json` prints.
+    ROWS are JSON lines with id, key_id and ciphertext, as `aiscope sql "SELECT * FROM sealed" --format json`
+    prints.
     """
     import json
 
@@ -144,7 +152,9 @@ def _serve(settings: Settings, ship: bool) -> None:
     def ready() -> None:
         doing = "enforces" if settings.proxy.enforce else "observes"
         about = f"{doing} {settings.policy.file}" if settings.policy.file else "observes, without a policy"
-        click.echo(f"{settings.proxy.mode} proxy at {settings.proxy.listen}, {about}; setup at http://{where}/")
+        click.echo(
+            f"{settings.proxy.mode} proxy at {settings.proxy.listen}, {about}; setup at http://{where}/"
+        )
 
     stop = threading.Event()
     shipping = threading.Thread(target=_ship, args=(settings, stop), daemon=True)

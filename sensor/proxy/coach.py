@@ -1,4 +1,5 @@
-"""Coaching: say why not, and let a person go on who says what for. Times are seconds of a clock that only goes forward."""
+"""Coaching: say why not, and let a person go on who says what for. Times are seconds of a clock that only
+goes forward."""
 
 from __future__ import annotations
 

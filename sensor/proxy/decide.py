@@ -1,7 +1,7 @@
 """What is decrypted: known before any decryption, from names only.
 
-What is no AI service passes through untouched. So does, for a while, a client that does not accept our certificates:
-it is a blind spot that a person should know of, not an outage.
+What is no AI service passes through untouched. So does, for a while, a client that does not accept our
+certificates: it is a blind spot that a person should know of, not an outage.
 """
 
 from __future__ import annotations
@@ -22,13 +22,15 @@ class Targets:
     """The names that are decrypted."""
 
     def __init__(self, catalogue: Catalogue, also: Iterable[str] = (), tenants: Iterable[str] = ()) -> None:
-        """`also`: host patterns, as the catalogue writes them, of own gateways and MCP servers; `tenants`: login hosts."""
+        """`also`: host patterns, as the catalogue writes them, of own gateways and MCP servers; `tenants`:
+        login hosts."""
         self._catalogue = catalogue
         self._also = Names((name, Match("", "", "", "api", name)) for name in also)
         self._logins = Names((name, Match("", "", "", "auth", name)) for name in tenants)
 
     def match(self, *names: str) -> Match | None:
-        """What any of these names belongs to, if it is decrypted: the server name and the one the proxy was asked for."""
+        """What any of these names belongs to, if it is decrypted: the server name and the one the proxy was
+        asked for."""
         for name in filter(None, names):
             found = self._catalogue.match(name)
             if found and found.role not in HOPS:
@@ -69,9 +71,11 @@ class Gaps:
         _keep(self._failed, key, now)
 
     def left(self, key: Key, now: float, after: float) -> bool:
-        """It closed `after` seconds without a request. True if that tells of a pin: TLS 1.3 lets the client finish first.
+        """It closed `after` seconds without a request. True if that tells of a pin: TLS 1.3 lets the client
+        finish first.
 
-        Browsers open connections that they never use; one that has sent requests elsewhere on this name is none.
+        Browsers open connections that they never use; one that has sent requests elsewhere on this name is
+        none.
         """
         if after > QUICK or key in self._trusting:
             return False

@@ -1,4 +1,5 @@
-"""Events to the spool, from a thread of their own: a commit waits for the disk, and the proxy's loop must not."""
+"""Events to the spool, from a thread of their own: a commit waits for the disk, and the proxy's loop must
+not."""
 
 from __future__ import annotations
 

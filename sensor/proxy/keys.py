@@ -1,4 +1,5 @@
-"""The key for hashes of prompts and accounts. It stays at the proxy; a new one makes the old hashes meaningless."""
+"""The key for hashes of prompts and accounts. It stays at the proxy; a new one makes the old hashes
+meaningless."""
 
 from __future__ import annotations
 
@@ -14,7 +15,8 @@ class HashKey:
     """A key file of one line, `created-at hex`, its owner's alone. An old key is overwritten, never kept."""
 
     def __init__(self, path: Path, days: int) -> None:
-        """`days`: how long a key is used; 0 for ever. Raises OSError, and ValueError for a file that is no key."""
+        """`days`: how long a key is used; 0 for ever. Raises OSError, and ValueError for a file that is no
+        key."""
         self._path, self._days = path, days
         self._made, self._key = self._read() if path.exists() else self._new()
 

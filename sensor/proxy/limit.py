@@ -19,7 +19,8 @@ class _Bucket:
 
 
 class Limiter:
-    """How much may still be used. A bucket begins full and fills evenly; the one used longest ago is forgotten."""
+    """How much may still be used. A bucket begins full and fills evenly; the one used longest ago is
+    forgotten."""
 
     def __init__(self, tokens_per_hour: int = 0, upload_per_hour: int = 0) -> None:
         """0 is no limit of this kind."""
@@ -43,7 +44,8 @@ class Limiter:
         return 0
 
     def used(self, key: tuple[str, ...], tokens: int, now: float) -> None:
-        """Tokens are known when the answer is over: the bucket may go below zero, and the next request waits."""
+        """Tokens are known when the answer is over: the bucket may go below zero, and the next request
+        waits."""
         if self._tokens:
             self._bucket((*key, "tokens"), self._tokens, now).level -= tokens
 

@@ -1,4 +1,5 @@
-"""The proxy's own small site: setup page, certificate, PAC file, and the form by which a coached person goes on."""
+"""The proxy's own small site: setup page, certificate, PAC file, and the form by which a coached person goes
+on."""
 
 from __future__ import annotations
 
@@ -49,7 +50,8 @@ class Local:
         }
 
     def serves(self, host: str, port: int, path: str, own: tuple[str, int] | None) -> bool:
-        """Whether a request is for this site: by its name, or for the address that the connection came in at."""
+        """Whether a request is for this site: by its name, or for the address that the connection came in
+        at."""
         at_own = bool(own) and port == own[1] and (path in self._files or path.startswith("/coach/"))  # type: ignore[index]
         return host == pages.HOST or at_own
 

@@ -1,5 +1,6 @@
-"""What the proxy itself serves, at `http://aiscope.proxy/` through it and at its own address: how to trust its certificates, the
-certificate, a PAC file, and the pages that people see instead of what was refused. No script, nothing from elsewhere.
+"""What the proxy itself serves, at `http://aiscope.proxy/` through it and at its own address: how to trust
+its certificates, the certificate, a PAC file, and the pages that people see instead of what was refused. No
+script, nothing from elsewhere.
 """
 
 from __future__ import annotations
@@ -13,7 +14,8 @@ HOST = "aiscope.proxy"
 HEADERS = {
     "content-type": "text/html; charset=utf-8",
     "cache-control": "no-store",
-    "content-security-policy": "default-src 'none'; style-src 'unsafe-inline'; form-action 'self'; frame-ancestors 'none'",
+    "content-security-policy": "default-src 'none'; style-src 'unsafe-inline'; form-action 'self'; "
+    "frame-ancestors 'none'",
     "x-content-type-options": "nosniff",
     "referrer-policy": "no-referrer",
 }
@@ -46,7 +48,7 @@ TRUST = (
     ("Node.js", "export NODE_EXTRA_CA_CERTS=$PWD/aiscope-ca.crt"),
     (
         "Node.js 20 and older reads no proxy variables",
-        "use a global agent, for example undici's EnvHttpProxyAgent",
+        "use undici's EnvHttpProxyAgent as the global dispatcher",
     ),
     (
         "Java",

@@ -10,6 +10,7 @@ from typing import Any
 
 from mitmproxy.proxy import commands, events, layer
 from mitmproxy.proxy.layers import http as layers
+from mitmproxy.proxy.layers.http._events import RequestData
 
 from sensor.proxy import analyse
 from sensor.proxy.analyse import Asked, Job, Told
@@ -38,16 +39,16 @@ class Answering:
         self.chunks: list[bytes] = []
         self._events = self.reader.stream
 
-    def __call__(self, data: bytes) -> bytes:
-        """For `flow.response.stream`: what goes on instead; no data is the end."""
+    def __call__(self, data: bytes) -> list[bytes]:
+        """For `flow.response.stream`: what goes on instead, never an empty chunk, which would end the body;
+        no data is the end."""
         try:
             self._read(data)
-            if self.restorer is None:
-                return data
-            return self.restorer.feed(data) if data else self.restorer.finish()
+            if self.restorer:
+                data = self.restorer.feed(data) if data else self.restorer.finish()
         except Exception as error:  # noqa: BLE001 - the boundary: mitmproxy's core has none
             self._broke(error)
-            return data
+        return [data] if data else []
 
     def messages(self, data: bytes) -> list[bytes]:
         """The same for a WebSocket's message."""
@@ -85,9 +86,9 @@ class Answering:
 class Passing:
     """One request, from its headers to the end of its answer."""
 
-    def __init__(self, seen: Seen, request: Request, provider: Provider | None) -> None:
+    def __init__(self, seen: Seen, request: Request, provider: Provider) -> None:
         self.seen, self.request, self.provider = seen, request, provider
-        self.job: Job | None = None
+        self.job = Job(seen.id, request, seen.match.service, b"")
         self.originals: dict[str, str] = {}
         self.answer: Answering | None = None
         self.finished = False
@@ -125,7 +126,9 @@ class Passing:
         files: list[Attachment] = []
         if self._upload:
             texts, files, _ = self._upload.finish()
-        return Job(self.seen.id, self.request, self.seen.match.service, key, (tuple(texts), tuple(files), True))
+        return Job(
+            self.seen.id, self.request, self.seen.match.service, key, (tuple(texts), tuple(files), True)
+        )
 
     def held(self, body: bytes, key: bytes) -> Job:
         """The job of a body that is here."""
@@ -135,7 +138,7 @@ class Passing:
 
     def let_go(self) -> None:
         """Forget what the answer does not need."""
-        if self.job and len(self.request.body) > KEPT:
+        if len(self.request.body) > KEPT:
             self.request = replace(self.request, body=self.request.body[:KEPT])
             self.job = replace(self.job, request=self.request)
 
@@ -143,7 +146,6 @@ class Passing:
 
     def answering(self, status: int, headers: dict[str, str]) -> Answering:
         """Begin to read the answer."""
-        assert self.provider is not None
         self._status, self._headers = status, headers
         self.answer = Answering(self.provider, status, headers, self.originals)
         return self.answer
@@ -151,8 +153,7 @@ class Passing:
     def next_answer(self) -> Answering:
         """WebSocket: that of the turn under way."""
         if self.answer is None or self.answer.over:
-            self.answering(101, {})
-        assert self.answer is not None
+            return self.answering(101, {})
         return self.answer
 
     def turn(self, seen: Seen, request: Request, key: bytes) -> Passing:
@@ -164,16 +165,14 @@ class Passing:
     def join(self, turn: Passing) -> None:
         """Another message before the server answered belongs to the same turn."""
         old, new = self.seen.asked, turn.seen.asked
-        assert old is not None
-        assert new is not None
         self.seen.up += turn.seen.up
-        self.seen.asked = _joined(old, new)
+        self.seen.asked = _joined(old, new) if old and new else old or new
         self.seen.problems += turn.seen.problems
 
     async def told(self, workers: Workers) -> Told | None:
         """What the answer said."""
         answer = self.answer
-        if answer is None or self.job is None or answer.failed:
+        if answer is None or answer.failed:
             return None
         if answer.chunks:
             size = sum(map(len, answer.chunks))
@@ -208,7 +207,8 @@ def _joined(old: Asked, new: Asked) -> Asked:
 
 
 def decoded(body: bytes, encoding: str, limit: int) -> tuple[bytes, bool]:
-    """A body without its content coding, and whether it could not be had wholly: a bomb, or no such coding."""
+    """A body without its content coding, and whether it could not be had wholly: a bomb, or no such
+    coding."""
     decoder, out, size = Decoder(encoding), [], 0
     for piece in decoder.feed(body):
         out.append(piece)
@@ -219,8 +219,8 @@ def decoded(body: bytes, encoding: str, limit: int) -> tuple[bytes, bool]:
 
 
 class BoundedStream(layers.HttpStream):
-    """A request without a stated length is held up to the limit only: then it goes on as a stream, or is refused and
-    what still comes is forgotten."""
+    """A request without a stated length is held up to the limit only: then it goes on as a stream, or is
+    refused and what still comes is forgotten."""
 
     def check_body_size(self, request: bool) -> Generator[commands.Command, Any, bool]:
         """Called for headers and for every portion that is held."""
@@ -233,7 +233,7 @@ class BoundedStream(layers.HttpStream):
             self.request_body_buf.clear()
             if mine.too_large():
                 yield from self.start_request_stream()
-                yield from self.handle_event(layers.RequestData(self.stream_id, data))
+                yield from self.handle_event(RequestData(self.stream_id, data))
         return False
 
 

@@ -1,10 +1,14 @@
-"""Who a client of the proxy is: by proxy authentication, else by the organisation's inventory of addresses."""
+"""Who a client of the proxy is: by proxy authentication, else by the organisation's inventory of
+addresses."""
 
 from __future__ import annotations
 
 import ipaddress
+import time
+from collections.abc import Callable
 from dataclasses import dataclass
 from functools import lru_cache
+from typing import Any, Protocol
 
 from sensor.knowledge.inventory import Inventory
 
@@ -35,9 +39,43 @@ def who(inventory: Inventory, ip: str, user: str, time: int) -> Client:
     return Client(ip, user or entry.user, entry.host, entry.groups if same else ())
 
 
+class Connection(Protocol):
+    """A client's connection, as mitmproxy has it."""
+
+    @property
+    def id(self) -> str:
+        """Its own."""
+
+    @property
+    def peername(self) -> tuple[Any, ...] | None:
+        """Address and port of the client."""
+
+
+class People:
+    """Clients by their connections; a name that was authenticated holds for all that comes on one."""
+
+    def __init__(self, inventory: Inventory, clock: Callable[[], int] = time.time_ns) -> None:
+        self._inventory, self._clock = inventory, clock
+        self._users: dict[str, str] = {}
+
+    def named(self, connection: Connection, user: str) -> None:
+        """Who was authenticated on a connection."""
+        self._users[connection.id] = user
+
+    def forget(self, connection: Connection) -> None:
+        """The connection is over."""
+        self._users.pop(connection.id, None)
+
+    def client(self, connection: Connection) -> Client:
+        """Who is at the other end, now."""
+        peer = connection.peername
+        ip = str(peer[0]).removeprefix("::ffff:").partition("%")[0] if peer else ""
+        return who(self._inventory, ip, self._users.get(connection.id, ""), self._clock())
+
+
 class Exceptions:
-    """Whose traffic, and to which services, is never decrypted: `service:claude`, `user:anna`, `group:works-council`,
-    `subnet:10.1.0.0/16`."""
+    """Whose traffic, and to which services, is never decrypted: `service:claude`, `user:anna`,
+    `group:works-council`, `subnet:10.1.0.0/16`."""
 
     def __init__(self, entries: tuple[str, ...]) -> None:
         """Raises ValueError with the entry that is wrong."""

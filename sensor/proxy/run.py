@@ -6,6 +6,7 @@ import asyncio
 import logging
 import signal
 from collections.abc import Callable
+from pathlib import Path
 
 import ldap3.utils.conv
 from mitmproxy import http, options
@@ -29,16 +30,18 @@ from sensor.knowledge import catalogue_bundle, inventory, policy
 from sensor.knowledge.catalogue import Catalogue
 from sensor.proxy import ca, tenant
 from sensor.proxy.actions import Actions
-from sensor.proxy.addon import Inspection, Parts
+from sensor.proxy.addon import Inspection
 from sensor.proxy.analyse import Options
 from sensor.proxy.coach import Grants
 from sensor.proxy.decide import Gaps, Targets
 from sensor.proxy.deliver import Delivery
+from sensor.proxy.handshakes import Handshakes
 from sensor.proxy.keys import HashKey
 from sensor.proxy.limit import Limiter
 from sensor.proxy.local import Local
+from sensor.proxy.parts import Parts
 from sensor.proxy.passing import BoundedStream
-from sensor.proxy.people import Exceptions
+from sensor.proxy.people import Exceptions, People
 from sensor.proxy.workers import Workers
 
 HASH_KEY = "hash.key"
@@ -46,7 +49,8 @@ _log = logging.getLogger("aiscope.proxy")
 
 
 class Auth(proxyauth.ProxyAuth):
-    """mitmproxy's, but the proxy's own site is for everybody, and names are escaped before LDAP sees them (RFC 4515 3)."""
+    """mitmproxy's, but the proxy's own site is for everybody, and names are escaped before LDAP sees them
+    (RFC 4515 3)."""
 
     def __init__(self, local: Callable[[http.HTTPFlow], bool]) -> None:
         super().__init__()
@@ -86,11 +90,11 @@ def worker_options(settings: Settings) -> Options:
     dlp, proxy = settings.dlp, settings.proxy
     return Options(
         regions=dlp.regions,
-        names=dlp.names,
-        words=dlp.words,
-        lists=dlp.lists,
+        names=tuple(map(Path, dlp.names)),
+        words=tuple(map(Path, dlp.words)),
+        lists=tuple(map(Path, dlp.lists)),
         key=bytes.fromhex(dlp.key.read_text("ascii").strip()) if dlp.key else b"",
-        detectors=dlp.detectors,
+        detectors=tuple(map(Path, dlp.detectors)),
         disabled=dlp.disabled,
         excerpt=proxy.excerpt,
         seal_to=proxy.seal_to,
@@ -127,7 +131,9 @@ def parts(settings: Settings, catalogue: Catalogue, workers: Workers, sink: Deli
             proxy.coach_minutes * 60,
         ),
         key=HashKey(proxy.home / HASH_KEY, proxy.key_days).key,
-        inventory=inventory.load(settings.inventory.csv) if settings.inventory.csv else inventory.Inventory(),
+        people=People(
+            inventory.load(settings.inventory.csv) if settings.inventory.csv else inventory.Inventory()
+        ),
         exceptions=Exceptions(proxy.exceptions),
         gaps=Gaps(proxy.pinned_hours * 3600),
         tenants=tenants,
@@ -136,12 +142,15 @@ def parts(settings: Settings, catalogue: Catalogue, workers: Workers, sink: Deli
     )
 
 
-def master(settings: Settings, made: Parts) -> tuple[Master, Inspection]:
-    """mitmproxy, ready to run. Call it in a running loop."""
+def master(settings: Settings, made: Parts) -> tuple[Master, Callable[[], int]]:
+    """mitmproxy, ready to run, and how often our own code failed. Call it in a running loop."""
     layers.HttpStream = BoundedStream  # type: ignore[misc]  # what mitmproxy makes for each request
-    proxy, inspection = settings.proxy, Inspection(made)
+    proxy, handshakes = settings.proxy, Handshakes(made)
+    inspection = Inspection(made, handshakes)
     host, _, port = proxy.listen.rpartition(":")
-    opts = options.Options(listen_host=host.strip("[]"), listen_port=int(port), mode=[proxy.mode], confdir=str(proxy.home))
+    opts = options.Options(
+        listen_host=host.strip("[]"), listen_port=int(port), mode=[proxy.mode], confdir=str(proxy.home)
+    )
     found = Master(opts)
     found.addons.add(
         core.Core(),
@@ -150,6 +159,7 @@ def master(settings: Settings, made: Parts) -> tuple[Master, Inspection]:
         Auth(inspection.local),
         proxyserver.Proxyserver(),
         dns_resolver.DnsResolver(),
+        handshakes,
         inspection,
         next_layer.NextLayer(),
         tlsconfig.TlsConfig(),
@@ -159,7 +169,7 @@ def master(settings: Settings, made: Parts) -> tuple[Master, Inspection]:
     found.options.update(
         proxyauth=proxy.auth or None, ssl_verify_upstream_trusted_ca=upstream, validate_inbound_headers=True
     )
-    return found, inspection
+    return found, lambda: handshakes.errors + inspection.errors
 
 
 async def run(settings: Settings, open_delivery: Callable[[], Delivery], ready: Callable[[], None]) -> int:
@@ -169,7 +179,7 @@ async def run(settings: Settings, open_delivery: Callable[[], Delivery], ready: 
     await workers.warm()
     sink = open_delivery()
     try:
-        proxy, inspection = master(settings, parts(settings, catalogue, workers, sink))
+        proxy, errors = master(settings, parts(settings, catalogue, workers, sink))
         loop = asyncio.get_running_loop()
         for number in (signal.SIGTERM, signal.SIGINT):
             loop.add_signal_handler(number, proxy.shutdown)
@@ -180,7 +190,7 @@ async def run(settings: Settings, open_delivery: Callable[[], Delivery], ready: 
     finally:
         workers.close()
         sink.close()
-    return inspection.errors
+    return errors()
 
 
 async def _listening(proxy: Master, serving: asyncio.Task[None]) -> None:

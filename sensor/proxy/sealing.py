@@ -1,8 +1,8 @@
 """Originals of prompts for an investigator: encrypted to a public key whose private part the store never has.
 
-The construction is that of RFC 9180's base mode with other names for its labels: an ephemeral X25519 key for each
-message (RFC 7748), HKDF-SHA256 over both public keys (RFC 5869), ChaCha20-Poly1305 (RFC 8439) with a nonce of zeros, since each key
-encrypts one message. The exchange's id is authenticated with it.
+The construction is that of RFC 9180's base mode with other names for its labels: an ephemeral X25519 key for
+each message (RFC 7748), HKDF-SHA256 over both public keys (RFC 5869), ChaCha20-Poly1305 (RFC 8439) with a
+nonce of zeros, since each key encrypts one message. The exchange's id is authenticated with it.
 """
 
 from __future__ import annotations

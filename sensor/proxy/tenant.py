@@ -23,7 +23,8 @@ LOGINS = {
 
 
 def read(entries: tuple[str, ...]) -> dict[str, tuple[tuple[str, str], ...]]:
-    """Headers by vendor, from `openai=WORKSPACE` or `microsoft=example.com;DIRECTORY`. ValueError for what is none."""
+    """Headers by vendor, from `openai=WORKSPACE` or `microsoft=example.com;DIRECTORY`. ValueError for what
+    is none."""
     found = {}
     for entry in entries:
         vendor, _, value = entry.partition("=")

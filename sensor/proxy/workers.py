@@ -1,5 +1,5 @@
-"""Where requests are looked at: small ones at once, large ones in worker processes, so that no connection waits for another's
-prompt. A worker that dies or takes too long is replaced, and its request fails.
+"""Where requests are looked at: small ones at once, large ones in worker processes, so that no connection
+waits for another's prompt. A worker that dies or takes too long is replaced, and its request fails.
 """
 
 from __future__ import annotations
@@ -24,7 +24,7 @@ T = TypeVar("T")
 _setting: Setting | None = None
 
 
-class ScanFailed(RuntimeError):
+class ScanFailed(RuntimeError):  # noqa: N818 - it is a fact, as in the rows
     """A request could not be looked at."""
 
 
@@ -54,7 +54,7 @@ class Workers:
         pool = self._pool
         work = asyncio.get_running_loop().run_in_executor(pool, _work, function, arguments)
         try:
-            return await asyncio.wait_for(work, self._timeout)  # type: ignore[return-value]
+            return await asyncio.wait_for(work, self._timeout)
         except (TimeoutError, BrokenProcessPool, MemoryError) as error:
             self.failures += 1
             _log.error("a request could not be looked at: %s", type(error).__name__)

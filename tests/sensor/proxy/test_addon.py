@@ -1,0 +1,239 @@
+"""The real proxy as its clients meet it: what passes, what is refused, what it says of itself, what it survives."""
+
+from __future__ import annotations
+
+import base64
+import gzip
+import hashlib
+import json
+import re
+import ssl
+import subprocess
+import time
+from collections.abc import Iterator
+from pathlib import Path
+from typing import Any
+
+import pytest
+from cryptography import x509
+from cryptography.hazmat.primitives import serialization
+
+from tests.sensor.proxy.lab import Lab, Proxy
+
+CHAT = "https://api.openai.com/v1/chat/completions"
+KEY = "gh" + "p_16C7e42F292c6912E7710c838347Ae178B4a"  # in the shape of a token, and none
+POLICY = """
+version: lab
+default: allow
+rules:
+  - {id: no-keys, match: {data_class: credentials}, verdict: block}
+  - {id: think, match: {service: mistral-api}, verdict: coach, message: "Is it the right place?"}
+  - {id: hidden, match: {data_class: email}, verdict: redact}
+"""
+
+
+def curl(
+    proxy: Proxy, url: str, *arguments: str, data: bytes | None = None
+) -> subprocess.CompletedProcess[bytes]:
+    command = ["curl", "--silent", "--show-error", "--max-time", "20", "--noproxy", "", *arguments, url]
+    if data is not None:
+        command += ["--data-binary", "@-", "-H", "content-type: application/json"]
+    return subprocess.run(command, input=data, env=proxy.environment, capture_output=True, timeout=30)
+
+
+def prompt(text: str, **more: Any) -> bytes:
+    return json.dumps({"model": "model-x", "messages": [{"role": "user", "content": text}], **more}).encode()
+
+
+def rows(proxy: Proxy, table: str) -> list[dict[str, Any]]:
+    return [row for row in proxy.stop() if row["table"] == table]
+
+
+@pytest.fixture
+def proxy(lab: Lab) -> Iterator[Proxy]:
+    with lab.proxy(POLICY, {}, "--enforce") as found:
+        found.received()
+        yield found
+
+
+def test_what_is_no_ai_service_is_not_decrypted(lab: Lab, proxy: Proxy) -> None:
+    passed = curl(
+        proxy,
+        "https://plain.example.com/v1/chat/completions",
+        "--cacert",
+        str(lab.authority),
+        data=prompt(KEY),
+    )
+    assert b"You said" in passed.stdout
+    assert proxy.received()[0]["host"] == "plain.example.com"
+    assert proxy.stop() == []
+
+
+def test_curl_streaming_and_not_with_placeholders_put_back(proxy: Proxy) -> None:
+    for stream in (False, True):
+        done = curl(proxy, CHAT, data=prompt("Ask jane.roe@corp-mail.com", stream=stream))
+        assert b"jane.roe@corp-mail.com" in done.stdout
+    bodies = [base64.b64decode(one["body"]) for one in proxy.received()]
+    assert all(b"<EMAIL_1>" in body and b"jane.roe" not in body for body in bodies)
+    found = rows(proxy, "exchanges")
+    assert [row["stream"] for row in found] == [False, True]
+    assert all(
+        row["client_flow_id"].startswith("1:") and row["server_flow_id"].startswith("1:") for row in found
+    )
+    assert len({row["client_flow_id"] for row in found} | {row["server_flow_id"] for row in found}) == 4
+
+
+def test_observing_says_what_it_would_have_done(lab: Lab) -> None:
+    with lab.proxy(POLICY, {}, "--observe") as proxy:
+        proxy.received()
+        done = curl(proxy, CHAT, data=prompt(f"use {KEY}"))
+        assert b"You said" in done.stdout
+        assert KEY in base64.b64decode(proxy.received()[0]["body"]).decode()
+        written = proxy.stop()
+    assert [row["verdict"] for row in written if row["table"] == "exchanges"] == ["block"]
+    assert [row["rule"] for row in written if row["table"] == "findings"] == ["policy:no-keys"]
+
+
+def test_a_coached_person_says_why_and_goes_on(proxy: Proxy) -> None:
+    url = "https://api.mistral.ai/v1/chat/completions"
+    refused = json.loads(curl(proxy, url, data=prompt("hello")).stdout)
+    assert refused["message"].startswith("Is it the right place?")
+    link = re.search(r"http://aiscope\.proxy/coach/\S+", refused["message"])
+    assert link
+    page = curl(proxy, url, "-H", "sec-fetch-mode: navigate").stdout
+    assert b"<h1>Not sent</h1>" in page
+    assert link[0].encode() in page
+    assert b"<textarea" in curl(proxy, link[0]).stdout
+    assert b"You may go on" in curl(proxy, link[0], "--data-urlencode", "reason=a translation").stdout
+    assert b"You said" in curl(proxy, url, data=prompt("hello")).stdout
+    assert b"Not valid any more" in curl(proxy, link[0]).stdout
+    found = rows(proxy, "findings")
+    assert any(row["title"].endswith("went on past rule think: a translation") for row in found)
+
+
+def test_who_does_not_trust_passes_from_the_next_try(lab: Lab, proxy: Proxy) -> None:
+    trusting_the_server = ("--cacert", str(lab.authority))
+    assert curl(proxy, CHAT, *trusting_the_server, data=prompt("one")).returncode == 60
+    assert b"You said" in curl(proxy, CHAT, *trusting_the_server, data=prompt("two")).stdout
+    (finding,) = rows(proxy, "findings")
+    assert finding["rule"] == "inspection-gap"
+    assert finding["service"] == "openai-api"
+
+
+def test_who_pins_passes_from_the_next_try(lab: Lab, proxy: Proxy) -> None:
+    """TLS 1.3 lets the client finish the handshake before it looks at the key: no alert, only a closed connection."""
+    certificate = x509.load_pem_x509_certificate((lab.folder / "cert.pem").read_bytes())
+    public = certificate.public_key().public_bytes(
+        serialization.Encoding.DER, serialization.PublicFormat.SubjectPublicKeyInfo
+    )
+    pin = f"sha256//{base64.b64encode(hashlib.sha256(public).digest()).decode()}"
+    both = lab.folder / "both.pem"
+    both.write_bytes(proxy.certificate.read_bytes() + lab.authority.read_bytes())
+    options = ("--cacert", str(both), "--pinnedpubkey", pin)
+    assert curl(proxy, CHAT, *options, data=prompt("one")).returncode == 90
+    assert b"You said" in curl(proxy, CHAT, *options, data=prompt("two")).stdout
+    assert [row["rule"] for row in rows(proxy, "findings")] == ["inspection-gap"]
+
+
+def test_a_service_that_is_forbidden_is_no_gap(lab: Lab) -> None:
+    policy = "version: x\ndefault: allow\nrules: [{id: no, match: {service: openai-api}, verdict: block}]\n"
+    with lab.proxy(policy, {}, "--enforce") as proxy:
+        for _ in range(2):
+            assert curl(proxy, CHAT, "--cacert", str(lab.authority), data=prompt("x")).returncode == 60
+
+
+def test_exceptions_are_never_decrypted(lab: Lab) -> None:
+    with lab.proxy(POLICY, {"proxy.exceptions": ["service:openai-api"]}, "--enforce") as proxy:
+        done = curl(proxy, CHAT, "--cacert", str(lab.authority), data=prompt(KEY))
+        assert b"You said" in done.stdout
+        assert proxy.stop() == []
+
+
+def test_names_by_proxy_authentication(lab: Lab, tmp_path: Path) -> None:
+    users = tmp_path / "users"
+    users.write_text(
+        "anna:"
+        + subprocess.run(["openssl", "passwd", "-apr1", "secret"], capture_output=True, text=True).stdout
+    )
+    with lab.proxy(POLICY, {"proxy.auth": f"@{users}"}, "--enforce") as proxy:
+        assert b"407" in curl(proxy, CHAT, data=prompt("x")).stderr
+        assert b"You said" in curl(proxy, CHAT, "--proxy-user", "anna:secret", data=prompt("x")).stdout
+        assert curl(proxy, f"{proxy.url}/proxy.pac").stdout.startswith(b"var names")
+        assert [row["user"] for row in rows(proxy, "exchanges")] == ["anna"]
+
+
+def test_tenant_headers(lab: Lab) -> None:
+    with lab.proxy("", {"proxy.tenants": ["openai=ws-1"]}) as proxy:
+        proxy.received()
+        curl(proxy, CHAT, data=prompt("x"))
+        curl(proxy, "https://api.anthropic.com/v1/messages", data=prompt("x"))
+        headers = [one["headers"].get("chatgpt-allowed-workspace-id") for one in proxy.received()]
+    assert headers == ["ws-1", None]
+
+
+def _deep() -> bytes:
+    return b'{"model":"m","messages":' + b"[" * 100_000 + b"]" * 100_000 + b"}"
+
+
+HOSTILE = {
+    "bomb": (_deep(), ()),
+    "broken": (b'{"model": "m", "messages": [{"role": "user", "content": "' + b"\xff\xfe" * 50, ()),
+    "compressed": (gzip.compress(b" " * (80 << 20)), ("-H", "content-encoding: gzip")),
+    "escapes": (prompt("\x1b]0;x\x07 =cmd|'/C calc'!A1"), ()),
+    "form": (
+        b'--x\r\ncontent-disposition: form-data; name="file"; filename="a"\r\n\r\nhalf',
+        ("-H", "content-type: multipart/form-data; boundary=x"),
+    ),
+    "chunked": (prompt("x" * (18 << 20)), ("-H", "transfer-encoding: chunked")),
+    "large": (prompt("x" * (18 << 20)), ()),
+}
+
+
+@pytest.mark.parametrize("name", HOSTILE)
+def test_what_cannot_be_read_wholly_is_refused_where_the_policy_may_forbid_it(
+    proxy: Proxy, name: str
+) -> None:
+    body, options = HOSTILE[name]
+    url = CHAT.replace("chat/completions", "files") if name == "form" else CHAT
+    begun = time.monotonic()
+    done = curl(proxy, url, *options, data=body)
+    assert time.monotonic() - begun < 15
+    if name in ("escapes", "form"):
+        assert b"blocked_by_policy" not in done.stdout
+    else:
+        assert b"could not be inspected" in done.stdout or b"blocked_by_policy" in done.stdout
+        assert not any(one["path"] == "/v1/chat/completions" for one in proxy.received())
+    assert b"You said: alive" in curl(proxy, CHAT, data=prompt("alive")).stdout
+    written = proxy.stop()
+    assert "\x1b" not in json.dumps(written, default=str, ensure_ascii=False)
+    assert "failed" not in proxy.log
+
+
+def test_no_secret_is_written_anywhere(proxy: Proxy) -> None:
+    for host in ("api.openai.com/v1/chat/completions", "api.anthropic.com/v1/messages"):
+        curl(
+            proxy,
+            f"https://{host}",
+            "-H",
+            "authorization: Bearer sk-of-the-client",
+            data=prompt(f"{KEY} jane.roe@corp-mail.com"),
+        )
+    curl(proxy, CHAT, data=prompt("write to jane.roe@corp-mail.com"))
+    proxy.stop()
+    files = [path for path in proxy.home.rglob("*") if path.is_file()]
+    assert any(path.suffix == ".spool" for path in files)
+    for path in files:
+        data = path.read_bytes()
+        for secret in (KEY, "jane.roe", "sk-of-the-client"):
+            assert secret.encode() not in data, path
+    assert (proxy.home / "home" / "mitmproxy-ca.pem").stat().st_mode & 0o077 == 0
+
+
+def test_the_site_of_the_proxy(proxy: Proxy) -> None:
+    page = curl(proxy, "http://aiscope.proxy/").stdout.decode()
+    assert "NODE_EXTRA_CA_CERTS" in page
+    assert curl(proxy, f"{proxy.url}/aiscope-ca.crt").stdout == proxy.certificate.read_bytes()
+    context = ssl.create_default_context(
+        cadata=curl(proxy, "http://aiscope.proxy/aiscope-bundle.pem").stdout.decode()
+    )
+    assert context.cert_store_stats()["x509_ca"] > 50
