@@ -50,7 +50,7 @@ def _dict(value: Any) -> dict[str, Any]:
 
 
 def _label(value: Any) -> Hashable:
-    return value if isinstance(value, str | int) else None
+    return value[:64] if isinstance(value, str) else value if isinstance(value, int) else None
 
 
 def _spot(holder: dict[str, Any], channel: Channel, *keys: str, json: bool = False) -> Iterator[Spot]:

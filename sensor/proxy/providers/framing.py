@@ -16,7 +16,6 @@ FRAME = 16 << 20  # bytes; pictures in base64 are a few MB each
 LINES = 10_000  # of one event
 _BLANK = re.compile(rb"(?:\r\n|\n|\r(?!\n)){2}")  # WHATWG HTML 9.2.5, end of an event
 _LINE = re.compile(rb"\r\n|\n|\r")
-_EMPTY = re.compile(rb"[\r\n]*\Z")
 
 
 @dataclass(frozen=True, slots=True)
@@ -105,6 +104,13 @@ class Messages(Framing):
 
     def feed(self, data: bytes) -> list[Frame]:
         return [Frame(data) if len(data) > FRAME else Frame(data, data)]
+
+
+class Pieces(Framing):
+    """What is no text: nothing waits, nothing is held."""
+
+    def feed(self, data: bytes) -> list[Frame]:
+        return [Frame(data)]
 
 
 class _Scanned(Framing):
@@ -214,7 +220,7 @@ def framing(status: int, content_type: str) -> Framing:
         return AwsEvents()
     if "ndjson" in kind or "jsonl" in kind or kind == "application/stream+json":
         return Lines()
-    return Framing()
+    return Framing() if not kind or "json" in kind or kind.startswith("text/") else Pieces()
 
 
 STREAMS = (Events, Lines, AwsEvents, Messages)

@@ -3,12 +3,14 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
+from dataclasses import replace
 from typing import Any
 
 from sensor.knowledge.content import Kept, read_usage
 from sensor.proxy.providers import answers, body, document
 from sensor.proxy.providers.coding import Decoder
-from sensor.proxy.providers.framing import STREAMS, AwsFrame, Frame, framing
+from sensor.proxy.providers.form import Part
+from sensor.proxy.providers.framing import FRAME, STREAMS, AwsFrame, Frame, Pieces, framing
 from sensor.proxy.providers.model import Attachment, Result, Text
 from sensor.proxy.providers.shapes import clean
 from sensor.proxy.providers.usage import Report
@@ -17,6 +19,7 @@ TEXT = 1 << 20  # characters kept of all texts of an answer
 CHANNELS = 1_000  # choices, blocks and tool calls
 TOOLS = 200
 LINES = 10_000
+KEEP = 1 << 20  # bytes of a file's beginning
 _OVER = ("response.done", "done", "generationComplete", "turnComplete")
 
 
@@ -38,6 +41,7 @@ class Reader:
         self._tools: dict[str, None] = {}
         self._whole: list[Text] = []
         self._attachments: list[Attachment] = []
+        self._file = Part()
         self._cut = False
         self._passed: Kept | None = None
 
@@ -56,7 +60,10 @@ class Reader:
         """What the answer said."""
         for frame in self._framing.finish():
             self._frame(frame)
-        report = self._report
+        report, file = self._report, self._file
+        if file.size:
+            kind = body.media_type(self._headers)
+            self._attachments.append(Attachment("", kind, file.size, file.hash.hexdigest(), bytes(file.data)))
         if self._passed is not None:  # too long to be read as a whole: its ends tell
             usage = read_usage(self._headers.get("content-type", ""), self._passed)
             report.model = report.model or usage.model
@@ -85,14 +92,16 @@ class Reader:
         )
 
     def _frame(self, frame: Frame) -> None:
-        if frame.data is None:
+        if isinstance(self._framing, Pieces):
+            self._file.add(frame.raw, KEEP)
+        elif frame.data is None:
             if not frame.raw.strip() or frame.raw.startswith((b":", b"event:", b"id:", b"retry:")):
                 return  # a comment or an empty event
             self._pass(frame.raw)
         elif isinstance(frame, AwsFrame):
             self._aws(frame)
         else:
-            self._document(frame.data, frame.name)
+            self._document(frame.data)
 
     def _pass(self, data: bytes) -> None:
         """Bytes that cannot be read as a whole."""
@@ -103,39 +112,36 @@ class Reader:
     def _aws(self, frame: AwsFrame) -> None:
         if frame.name.endswith("Exception"):
             self._report.error = clean(frame.name)
-        self._document(unwrap(frame.data or b""), frame.name)
+        self._document(unwrap(frame.data or b""))
 
-    def _document(self, data: bytes, name: str) -> None:
+    def _document(self, data: bytes) -> None:
         text = data.strip()
         if not text or text == b"[DONE]":
             return
         found = document.load(text)
         if found is not None:
-            self._event(found.tree, name)
+            self._event(found.tree)
         elif not self.stream and len(lines := text.split(b"\n", LINES)) > 1 and document.load(lines[0]):
             for line in lines[:LINES]:
-                self._line(line, name)
+                self._line(line)
             self._cut = self._cut or len(lines) > LINES
         else:
             self._unread(text)
 
-    def _line(self, line: bytes, name: str) -> None:
+    def _line(self, line: bytes) -> None:
         if found := document.load(line):
-            self._event(found.tree, name)
+            self._event(found.tree)
         elif line.strip():
             self._cut = True
 
     def _unread(self, data: bytes) -> None:
-        """No JSON: audio, a page, a picture, or an application's own format."""
-        kind = body.media_type(self._headers)
-        if kind.startswith(("audio/", "image/", "video/")):
-            self._attachments.append(body.attach("", kind, data))
-        elif kind.startswith("text/") and not kind.startswith("text/event"):
-            self._keep(("body",), data.decode("utf-8", "replace"), "assistant")
-        elif "json" in kind or self.stream:
+        """No JSON: a text, a page, or an application's own format."""
+        if "json" in body.media_type(self._headers) or len(data) > TEXT:
             self._pass(data)
+        else:
+            self._keep(("body",), data.decode("utf-8", "replace"), "assistant")
 
-    def _event(self, tree: Any, name: str) -> None:
+    def _event(self, tree: Any) -> None:
         self._report.read(tree)
         seen = False
         for tool, arguments in answers.tools(tree):
@@ -164,10 +170,13 @@ class Reader:
 
     def _strings(self, tree: Any, role: str) -> None:
         """All strings of a tool's arguments, or of a document without a known text."""
-        found = body.Found(body.Body("json", tree, self._attachments))
+        found = body.Found(body.Body("json"))
         walk = document.Walk({(): role}, found.visit)
         walk.over(tree)
-        self._cut = self._cut or walk.cut
+        self._cut = self._cut or walk.cut or len(self._attachments) + len(found.attachments) > TOOLS
+        for one in found.attachments[: TOOLS - len(self._attachments)]:
+            held = sum(len(other.data) for other in self._attachments)
+            self._attachments.append(one if held + len(one.data) <= FRAME else replace(one, data=b""))
         for text in found.texts:
             self.began = True
             if self._room and len(self._whole) < document.TEXTS:

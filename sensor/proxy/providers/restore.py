@@ -17,7 +17,7 @@ from typing import Any
 
 from sensor.proxy.providers import answers, document
 from sensor.proxy.providers.coding import Decoder
-from sensor.proxy.providers.framing import AwsFrame, Frame, Framing, framing
+from sensor.proxy.providers.framing import AwsFrame, Frame, Framing, Pieces, framing
 
 LONGEST = 64  # characters of a placeholder
 HELD = 256  # channels with something held back
@@ -50,23 +50,27 @@ class Restorer:
     def __init__(self, status: int, headers: Mapping[str, str], lookup: Lookup) -> None:
         """`lookup("<CARD_1>")` is the original, or None for what is no placeholder of ours."""
         self._lookup = lookup
-        self._framing: Framing = framing(status, headers.get("content-type", ""))
+        kind = headers.get("content-type", "").lower()
+        self._framing: Framing = framing(status, kind) if not kind.startswith("text/html") else Pieces()
         self._decoder = Decoder(headers.get("content-encoding", ""))
+        self._text = _PlainText(lookup) if kind.startswith(("text/plain", "text/markdown")) else None
+        self.plain = not self._decoder.cut  # the coding can be taken off: drop its header, and the length
         self._held: dict[answers.Channel, _Held] = {}
 
-    @property
-    def plain(self) -> bool:
-        """The content coding could be taken off: drop its header, and the length."""
-        return not self._decoder.cut
-
     def feed(self, data: bytes) -> bytes:
-        """The next bytes of the body."""
+        """The next bytes of the body; unchanged where its coding is unknown."""
+        if not self.plain:
+            return data
+        if self._text:
+            return b"".join(map(self._text.feed, self._decoder.feed(data)))
         return b"".join(
             self._frame(frame) for plain in self._decoder.feed(data) for frame in self._framing.feed(plain)
         )
 
     def finish(self) -> bytes:
         """The body is over."""
+        if self._text:
+            return self._text.finish()
         out = b"".join(self._frame(frame) for frame in self._framing.finish())
         return out + b"".join(self._released())
 
@@ -165,6 +169,27 @@ class Restorer:
             out.append(_outer(held.frame, held.event, _inner(held.frame)[1]))
         self._held.clear()
         return out
+
+
+class _PlainText:
+    """A text as it is, byte by byte: placeholders are ASCII, whatever is around them."""
+
+    def __init__(self, lookup: Lookup) -> None:
+        self._lookup = lookup
+        self._rest = ""
+
+    def feed(self, data: bytes) -> bytes:
+        text = self._rest + data.decode("latin-1")
+        begun = _BEGUN.search(text, max(0, len(text) - LONGEST))
+        at = begun.start() if begun else len(text)
+        text, self._rest = text[:at], text[at:]
+        return PLACEHOLDER.sub(self._original, text).encode("latin-1")
+
+    def finish(self) -> bytes:
+        return self._rest.encode("latin-1")
+
+    def _original(self, found: re.Match[str]) -> str:
+        return _or(self._lookup(found[0]), found[0]).encode("utf-8", "replace").decode("latin-1")
 
 
 def _or(found: str | None, otherwise: str) -> str:

@@ -333,3 +333,25 @@ def test_characters_that_span_events_are_joined() -> None:
 def test_many_lines_are_bounded() -> None:
     assert read(b'{"a":1}\n' * 20_000).cut
     assert read(b"data: {}\n" * 20_000 + b"\n", "text/event-stream").cut
+
+
+def test_long_files_are_hashed_and_not_held() -> None:
+    found = Reader(200, {"content-type": "audio/mpeg"})
+    for _ in range(100):
+        found.feed(bytes(65_536))
+    (sound,) = found.finish().attachments
+    assert (sound.size, len(sound.data), len(found._framing._buffer)) == (6_553_600, 1 << 20, 0)
+    assert len(sound.sha256) == 64
+
+
+def test_events_that_are_no_json_are_text() -> None:
+    got = read(b"data: one \n\ndata: two\n\n", "text/event-stream")
+    assert ([text.text for text in got.texts], got.cut) == (["onetwo"], False)
+
+
+def test_pictures_of_an_answer_are_bounded(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(reader, "FRAME", 1_000)
+    got = read(json.dumps({"data": [{"b64_json": "A" * 800} for _ in range(300)]}).encode())
+    assert (len(got.attachments), got.cut) == (200, True)
+    assert sum(len(one.data) for one in got.attachments) <= 1_000
+    assert {one.size for one in got.attachments} == {600}

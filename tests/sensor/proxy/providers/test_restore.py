@@ -229,3 +229,26 @@ def test_any_events_pass_in_any_portions(of: list[Any], portions: list[int]) -> 
         (json.dumps(of).encode(), "application/json"),
     ):
         assert restore(data, kind, portions) == restore(data, kind)
+
+
+@given(
+    st.lists(st.sampled_from(["<CARD", "_1>", "<CARD_1>", "a < b", "ü", "<X_9>", "\n"]), max_size=9), places
+)
+@settings(max_examples=100, deadline=None)
+def test_plain_text_streams(parts: list[str], portions: list[int]) -> None:
+    whole = "".join(parts)
+    got = restore(whole.encode(), "text/plain; charset=utf-8", portions).decode()
+    assert got == whole.replace("<CARD_1>", ORIGINALS["<CARD_1>"])
+
+
+@pytest.mark.parametrize("kind", ["audio/mpeg", "text/html", "application/octet-stream"])
+def test_what_is_no_text_does_not_wait(kind: str) -> None:
+    found = Restorer(200, {"content-type": kind}, ORIGINALS.get)
+    assert found.feed(b"ID3 <CARD_1>") == b"ID3 <CARD_1>"
+    assert found.finish() == b""
+
+
+def test_a_coding_we_do_not_know_passes() -> None:
+    found = Restorer(200, {"content-type": STREAM, "content-encoding": "br"}, ORIGINALS.get)
+    assert not found.plain
+    assert found.feed(b"\x0b\x02") + found.finish() == b"\x0b\x02"
