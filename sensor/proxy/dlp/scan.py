@@ -9,6 +9,7 @@ from __future__ import annotations
 from bisect import bisect_left
 from collections import defaultdict
 from collections.abc import Generator, Iterable, Iterator
+from itertools import islice
 from pathlib import Path
 
 from sensor.proxy.dlp import code
@@ -169,7 +170,7 @@ def _one(data: bytes, config: Config) -> Generator[None, None, list[_Raw]]:
             else:
                 detector, start, end, count = place
                 found.append((detector, start, end, detector.confidence, count))
-    yield from _of_site(data, config.site, found)
+    found += yield from _of_site(data, config)
     return _without_overlap(found)
 
 
@@ -218,18 +219,24 @@ def _whole(data: bytes, word: Found) -> bool:
     return not (before.isalnum() or after.isalnum() or before >= b"\x80" or after >= b"\x80")
 
 
-def _of_site(data: bytes, site: Site, found: list[_Raw]) -> Generator[None, None, None]:
-    if site.names:
-        found += [(_NAME, start, end, "high", 1) for start, end in lists.find_names(data, site.names)]
-        yield
-    if site.exact:
-        for name, start, end in lists.find_exact(data, site):
-            found.append((_site_detector("exact-match", name), start, end, "high", 1))
-        yield
-    if site.documents:
-        for document, start, end, count in lists.find_documents(data, site):
+def _of_site(data: bytes, config: Config) -> Generator[None, None, list[_Raw]]:
+    """What only the site's lists know."""
+    site, most, found = config.site, config.limits.candidates, list[_Raw]()
+    said = list(lists.phrases(data)) if site.names or site.exact else []
+    for start, end in islice(lists.find_names(said, site.names), most):
+        found.append((_NAME, start, end, "high", 1))
+    for value in lists.find_exact(data, said, site) if site.exact else ():
+        if value is None:
+            yield
+        elif len(found) < 2 * most:
+            found.append((_site_detector("exact-match", value[0]), *value[1:], "high", 1))
+    for part in lists.find_documents(data, site) if site.documents else ():
+        if part is None:
+            yield
+        else:
+            document, start, end, count = part
             found.append((_site_detector("fingerprint-match", document.name), start, end, "high", count))
-        yield
+    return found
 
 
 def _site_detector(data_class: str, name: str, severity: str = "high") -> Detector:

@@ -41,6 +41,7 @@ MIN_SHINGLES = 5  # of a document: fewer would be found in texts that only quote
 # ASCII letters in lower case, other ASCII a space; what is beyond ASCII stays.
 _PLAIN = bytes(c if c > 127 or chr(c).isalnum() else 32 for c in bytes(range(256)).lower())
 _SHINGLE_BYTES = 160
+_PAUSE = 256  # values looked up between two places to pause
 
 
 class ListError(ValueError):
@@ -107,14 +108,17 @@ def shingles(data: bytes, key: bytes) -> Iterator[tuple[int, bytes]]:
             yield at, hashlib.blake2b(b" ".join(words[:_SHINGLE]), key=key[:64], digest_size=_HASH).digest()
 
 
-def find_names(data: bytes, names: frozenset[str]) -> Iterator[tuple[int, int]]:
-    """Where a name of the dictionary is written with capitals, given name first or last."""
-    for start, end, words in phrases(data):
+Phrase = tuple[int, int, list[str]]  # start and end in bytes, words
+
+
+def find_names(found: Iterable[Phrase], names: frozenset[str]) -> Iterator[tuple[int, int]]:
+    """Where a phrase is a name of the dictionary, given name first or last."""
+    for start, end, words in found:
         if " ".join(words).casefold() in names or " ".join([*words[1:], words[0]]).casefold() in names:
             yield start, end
 
 
-def phrases(data: bytes) -> Iterator[tuple[int, int, list[str]]]:
+def phrases(data: bytes) -> Iterator[Phrase]:
     """Every run of two to four capitalised words within a phrase, longest first, without overlap."""
     for match in _PHRASES.finditer(data):
         text = match[0].decode("utf-8", "replace")
@@ -129,30 +133,37 @@ def phrases(data: bytes) -> Iterator[tuple[int, int, list[str]]]:
                 yield starts[first], end, words[first : first + size]
 
 
-def find_exact(data: bytes, site: Site) -> Iterator[tuple[str, int, int]]:
-    """List, start and end of every value of a hashed list."""
-    for start, end, text in _candidates(data):
+def find_exact(data: bytes, said: Iterable[Phrase], site: Site) -> Iterator[tuple[str, int, int] | None]:
+    """List, start and end of every value of a hashed list. None is a place to pause."""
+    for number, (start, end, text) in enumerate(_candidates(data, said)):
+        if number % _PAUSE == 0:
+            yield None
         hashed = _hash(site.key, _plain(text))
         for entry in site.exact:
             if hashed in entry.hashes:
                 yield entry.name, start, end
 
 
-def _candidates(data: bytes) -> Iterator[tuple[int, int, str]]:
+def _candidates(data: bytes, said: Iterable[Phrase]) -> Iterator[tuple[int, int, str]]:
     for pattern in (_TOKENS, _GROUPED):
         for match in pattern.finditer(data):
             text = match[0].decode("utf-8", "replace").strip(".-/+#")
             at = match.start() + max(0, match[0].find(text.encode()))
             yield at, at + len(text.encode()), text
-    for start, end, words in phrases(data):
+    for start, end, words in said:
         yield start, end, " ".join(words)
 
 
-def find_documents(data: bytes, site: Site) -> Iterator[tuple[Document, int, int, int]]:
-    """Document, first and last place and number of shingles, where enough of a document is in the text."""
+def find_documents(data: bytes, site: Site) -> Iterator[tuple[Document, int, int, int] | None]:
+    """Document, first and last place and number of shingles, where enough of a document is in the text.
+
+    None is a place to pause.
+    """
     places: dict[bytes, int] = {}
-    for at, hashed in shingles(data, site.key):
+    for number, (at, hashed) in enumerate(shingles(data, site.key)):
         places.setdefault(hashed, at)
+        if number % _PAUSE == 0:
+            yield None
     for document in site.documents:
         common = document.shingles & places.keys()
         if common and len(common) >= document.similarity * len(document.shingles):
