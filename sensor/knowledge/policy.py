@@ -16,7 +16,7 @@ import ipaddress
 import re
 import zoneinfo
 from collections.abc import Callable, Iterator, Mapping
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from functools import lru_cache
 from pathlib import Path
 
@@ -67,7 +67,6 @@ FINDING = VERDICTS.index("alert")  # this verdict and above are worth a finding
 WEEK_OFFSET = 4 * 86_400  # 1970-01-05 was a Monday
 _CACHE = 65_536
 _EPOCH = dt.datetime(1970, 1, 1, tzinfo=dt.UTC)
-_UTC = zoneinfo.ZoneInfo("UTC")
 
 # Keys of Match that are one text of the event, and where the event says it.
 TEXTS = (
@@ -173,8 +172,7 @@ class Policy:
     def _reviewed(self, case: Case) -> Case:
         if case.review or case.service not in self.file.reviews:
             return case
-        changed = {name: getattr(case, name) for name in Case.__dataclass_fields__}
-        return Case(**changed | {"review": self.file.reviews[case.service]})
+        return replace(case, review=self.file.reviews[case.service])
 
 
 def _decision(rule: Rule) -> Decision:
@@ -254,7 +252,7 @@ def _volume(wanted: Volume) -> Test:
 
 
 def _time(spans: tuple[Span, ...], name: str) -> Test:
-    zone = zoneinfo.ZoneInfo(name)
+    zone = dt.UTC if name == "UTC" else zoneinfo.ZoneInfo(name)  # which a bare system may not have
 
     def test(case: Case) -> bool:
         if case.time is None:

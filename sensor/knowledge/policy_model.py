@@ -69,7 +69,7 @@ def _clock(value: Any) -> Any:
 
 
 def _zone(value: str) -> str:
-    if value in _NOT_TIMES or value not in zoneinfo.available_timezones():
+    if value != "UTC" and (value in _NOT_TIMES or value not in zoneinfo.available_timezones()):
         raise ValueError("no time zone of the IANA database, like Europe/Berlin")
     return value
 
