@@ -223,15 +223,18 @@ class Gate:
                 self._check_table(node.head, rights)
 
     def _check_function(self, name: str, table: bool) -> None:
-        if table:
-            allowed = name in _TABLE_FUNCTIONS
-        else:
-            base, allowed = name, name in self._allowed
-            while not allowed and (shorter := _COMBINATORS.sub("", base)) != base:
-                base, allowed = shorter, shorter in self._allowed
-            allowed = allowed or (name.lower() in self._folded and name.lower() not in self._forbidden)
+        allowed = name in _TABLE_FUNCTIONS if table else self._listed(name)
         if not allowed:
             raise Refused("ACCESS_DENIED", f"{name}: not a {'table ' * table}function that may be used here")
+
+    def _listed(self, name: str) -> bool:
+        """In the list, in any case (SQL's `COUNT`), or an aggregate of it with combinators."""
+        while name.lower() not in self._folded:
+            shorter = _COMBINATORS.sub("", name)
+            if shorter == name:
+                return False
+            name = shorter
+        return True
 
     @cached_property
     def _folded(self) -> frozenset[str]:
