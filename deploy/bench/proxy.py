@@ -1,0 +1,155 @@
+"""What the proxy adds: side by side in one run with bare mitmproxy and a direct connection, to a local server.
+
+    python deploy/bench/proxy.py [--rounds 3] [--requests 200]
+
+Prints medians in milliseconds and what is added over bare mitmproxy. Needs `make proxy`, and root for port 443.
+"""
+
+from __future__ import annotations
+
+import argparse
+import json
+import resource
+import socket
+import ssl
+import statistics
+import sys
+import tempfile
+import time
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
+from pathlib import Path
+
+ROOT = Path(__file__).parents[2]
+sys.path.insert(0, str(ROOT))
+
+from tests.sensor.proxy.lab import Lab, free_port, laboratory, running  # noqa: E402
+
+WORDS = "Please summarise the minutes of our meeting about the new warehouse and its opening hours in the city. "
+POLICY = (
+    "version: bench\ndefault: allow\nrules: [{id: keys, match: {data_class: credentials}, verdict: block}]\n"
+)
+
+
+class Client:
+    """One connection that is kept, through a proxy or not."""
+
+    def __init__(self, lab: Lab, proxy: int | None, authority: Path, name: str = "api.openai.com") -> None:
+        address = ("127.0.0.1", proxy) if proxy else (lab.address, 443)
+        plain = socket.create_connection(address, 30)
+        plain.setsockopt(socket.IPPROTO_TCP, socket.TCP_NODELAY, 1)
+        if proxy:
+            plain.sendall(f"CONNECT {name}:443 HTTP/1.1\r\nhost: {name}:443\r\n\r\n".encode())
+            assert b" 200 " in plain.recv(4096)  # noqa: S101
+        context = ssl.create_default_context(cafile=str(authority))
+        self._socket = context.wrap_socket(plain, server_hostname=name)
+        self._name, self._rest = name, b""
+
+    def send(self, body: bytes) -> None:
+        head = f"POST /v1/chat/completions HTTP/1.1\r\nhost: {self._name}\r\ncontent-type: application/json\r\n"
+        self._socket.sendall(f"{head}content-length: {len(body)}\r\n\r\n".encode() + body)
+
+    def ask(self, body: bytes) -> float:
+        """Seconds until the whole answer is there."""
+        begun = time.perf_counter()
+        self.send(body)
+        while True:
+            data = self._socket.recv(65_536)
+            head, _, rest = (self._rest + data).partition(b"\r\n\r\n")
+            if rest:
+                break
+            self._rest += data
+        size = next(int(line.split(b":")[1]) for line in head.split(b"\r\n") if line.lower().startswith(b"content-length"))
+        while len(rest) < size:
+            rest += self._socket.recv(65_536)
+        self._rest = b""
+        return time.perf_counter() - begun
+
+    def stream(self, body: bytes) -> tuple[float, float]:
+        """Seconds to the first text, and the median of those between two events."""
+        begun = time.perf_counter()
+        self.send(body)
+        data, times, seen = b"", [], 0
+        while b"[DONE]" not in data:
+            data += self._socket.recv(65_536)
+            count = data.count(b'"content":"')
+            times += [time.perf_counter()] * (count - seen)
+            seen = count
+        return times[1] - begun, statistics.median(b - a for a, b in zip(times, times[1:], strict=False))
+
+
+@contextmanager
+def bare(lab: Lab, folder: Path, *options: str) -> Iterator[int]:
+    """mitmproxy without an addon."""
+    port, hosts = free_port(), folder / "hosts"
+    hosts.write_text(f"127.0.0.1 localhost\n{lab.address} api.openai.com plain.example.com\n")
+    command = [
+        *("unshare", "--mount", "sh", "-ec", 'mount --bind "$0" /etc/hosts; exec "$@"', str(hosts)),
+        *(str(ROOT / ".venv-proxy/bin/mitmdump"), "--listen-host", "127.0.0.1", "--listen-port", str(port)),
+        *("--set", f"confdir={folder}", "--set", f"ssl_verify_upstream_trusted_ca={lab.authority}"),
+        *("--set", "flow_detail=0", *options),
+    ]
+    with running(command, "listening"):
+        yield port
+
+
+def prompt(size: int, **more: object) -> bytes:
+    text = (WORDS * (size // len(WORDS) + 1))[:size]
+    return json.dumps({"model": "m", "messages": [{"role": "user", "content": text}], **more}).encode()
+
+
+def medians(rounds: int, ways: dict[str, Callable[[], float]]) -> dict[str, float]:
+    """Of several rounds in turn, in milliseconds."""
+    found: dict[str, list[float]] = {name: [] for name in ways}
+    for _ in range(rounds):
+        for name, measure in ways.items():
+            found[name].append(measure() * 1000)
+    return {name: statistics.median(values) for name, values in found.items()}
+
+
+def show(name: str, found: dict[str, float]) -> None:
+    added = found["aiscope"] - found["bare"]
+    columns = "  ".join(f"{way} {value:8.2f}" for way, value in found.items())
+    print(f"{name:28} {columns}  added over bare {added:+8.2f}", flush=True)
+
+
+def main() -> None:
+    parser = argparse.ArgumentParser()
+    parser.add_argument("--rounds", type=int, default=3)
+    parser.add_argument("--requests", type=int, default=200)
+    arguments = parser.parse_args()
+    with tempfile.TemporaryDirectory() as name, laboratory(Path(name), pace=0.01) as lab:
+        folder = Path(name)
+        with bare(lab, folder) as other, lab.proxy(POLICY, {}, "--enforce") as proxy:
+            ports = {"direct": None, "bare": other, "aiscope": proxy.port}
+            authority = {
+                "direct": lab.authority,
+                "bare": folder / "mitmproxy-ca-cert.pem",
+                "aiscope": proxy.certificate,
+            }
+            for label, size, share in (("4 kB prompt, p50 ms", 4096, 1), ("1 MB prompt, p50 ms", 1 << 20, 10)):
+                body, clients = prompt(size), {w: Client(lab, ports[w], authority[w]) for w in ports}
+
+                def many(way: str, body: bytes = body, clients: dict[str, Client] = clients, share: int = share) -> float:
+                    times = [clients[way].ask(body) for _ in range(max(5, arguments.requests // share))]
+                    return statistics.median(times)
+
+                show(label, medians(arguments.rounds, {way: (lambda way=way: many(way)) for way in ports}))  # type: ignore[misc]
+            streamed = {way: [Client(lab, ports[way], authority[way]).stream(prompt(500, stream=True)) for _ in range(10)] for way in ports}
+            for label, column in (("first text, p50 ms", 0), ("between texts, p50 ms", 1)):
+                show(label, {way: statistics.median(t[column] for t in times) * 1000 for way, times in streamed.items()})
+        with bare(lab, folder, "--set", "ignore_hosts=.*") as other, lab.proxy(POLICY, {}, "--enforce") as proxy:
+            passing = {"direct": None, "bare": other, "aiscope": proxy.port}
+            body = prompt(1 << 20)
+            kept = {w: Client(lab, passing[w], lab.authority, "plain.example.com") for w in passing}
+            found = medians(
+                arguments.rounds,
+                {way: (lambda way=way: statistics.median(kept[way].ask(body) for _ in range(20))) for way in passing},  # type: ignore[misc]
+            )
+            show("passthrough of 1 MB, p50 ms", found)
+            print(f"passthrough against bare mitmproxy: {found['bare'] / found['aiscope']:.2f}")
+    print(f"peak RSS of all processes that ended: {resource.getrusage(resource.RUSAGE_CHILDREN).ru_maxrss >> 10} MB")
+
+
+if __name__ == "__main__":
+    main()

@@ -1,0 +1,268 @@
+"""`make bench`: engines, the whole command, and the peers that are installed, on the same captures.
+
+Writes `docs/performance.md`. Seconds are this machine's; what is meant to hold elsewhere are the ratios.
+"""
+
+from __future__ import annotations
+
+import json
+import os
+import platform
+import shlex
+import shutil
+import subprocess
+import sys
+import time
+import venv
+from collections.abc import Iterator
+from dataclasses import dataclass
+from pathlib import Path
+
+HERE = Path(__file__).resolve().parent
+ROOT = HERE.parents[1]
+sys.path[:0] = [str(HERE), str(ROOT)]
+os.environ["PYTHONPATH"] = str(ROOT)
+
+import live  # noqa: E402
+from measure import Cost, run, warm  # noqa: E402
+
+BENCH = Path(os.environ.get("AISCOPE_BENCH", ROOT / ".bench"))
+SHARED = ROOT.parent / "shared" / "bench" / "generate.py"
+TOOLS = BENCH / "tools"
+READ = [sys.executable, "-m", "sensor.cli", "read", "--no-store", "--engine"]
+ENGINE = [sys.executable, HERE / "engine_loop.py"]
+TIMES = (1, 4, 16)
+CONCURRENT = 1_000_000
+
+
+_COLUMNS = ("tool", "wall s", "CPU s", "Mpps", "Gbit/s", "peak MiB")
+_COLUMNS += ("TLS names", "QUIC names", "DNS questions", "CPU against `aiscope read`")
+
+
+@dataclass(frozen=True, slots=True)
+class Row:
+    """One tool on one capture."""
+
+    tool: str
+    cost: Cost
+    names: tuple[int, int, int] | None = None  # TLS, QUIC, DNS questions
+
+
+def main() -> None:
+    BENCH.mkdir(exist_ok=True)
+    subprocess.run(["gcc", "-O3", "-o", TOOLS, HERE / "tools.c"], check=True)
+    parts = [_head()]
+    for kind in ("mix", "hs"):
+        file = capture(kind)
+        warm(file)
+        truth = json.loads(Path(f"{file}.truth.json").read_text())
+        parts.append(_table(kind, truth, list(_rows(file))))
+    file = capture("hs")
+    parts += [_growth(file), _memory(), _lookups(), _live(file)]
+    (ROOT / "docs" / "performance.md").write_text("\n".join(parts), "utf-8")
+
+
+def capture(kind: str) -> Path:
+    """The shared generator's, where there is one, else our own."""
+    file = BENCH / f"{kind}.pcap"
+    if not Path(f"{file}.truth.json").exists():
+        _say(f"generating {file.name}")
+        generator = SHARED if SHARED.exists() else HERE / "capture.py"
+        subprocess.run([sys.executable, generator, kind, file], check=True, stdout=subprocess.DEVNULL)
+    return file
+
+
+def _rows(file: Path) -> Iterator[Row]:
+    yield _row("C floor: parse and count flows", [TOOLS, "floor", file])
+    names = _names([*ENGINE, "native", file, "all"])
+    yield _row("engine alone, native", [*ENGINE, "native", file], names)
+    yield _row("engine alone, native, 2 workers", [*ENGINE, "native", file, "2"], names)
+    yield _row("`aiscope read`, native", [*READ, "native", file], names)
+    if file.stem == "hs":  # the larger one takes minutes
+        portable = _names([*ENGINE, "portable", file, "all"])
+        yield _row("engine alone, portable", [*ENGINE, "portable", file], portable)
+        yield _row("`aiscope read`, portable", [*READ, "portable", file], portable)
+    yield from _peers(file)
+
+
+def _peers(file: Path) -> Iterator[Row]:
+    for tool, command, counting in _commands(file):
+        try:
+            yield _row(tool, command, _names(counting) if counting else None)
+        except RuntimeError as error:
+            _say(str(error))
+
+
+def _commands(file: Path) -> Iterator[tuple[str, list[str | Path], list[str | Path] | None]]:
+    """Tool, what is measured, and what counts its names when that does not print them."""
+    yield "dpkt, the natural loop", [sys.executable, HERE / "dpkt_loop.py", file], None
+    for package, script in (("mercury-python", "mercury_loop.py"), ("nfstream", "nfstream_loop.py")):
+        if python := _environment(package):
+            yield package, [python, HERE / script, file], None
+    if shutil.which("ndpiReader"):
+        named = _counted(["ndpiReader", "-v", "1", "-i", file], "ndpi")
+        yield "nDPI (ndpiReader)", ["ndpiReader", "-q", "-i", file], named
+    if shutil.which("tshark"):
+        fields = ["-e", "tls.handshake.extensions_server_name", "-e", "quic.version", "-e", "dns.flags.response"]
+        command = ["tshark", "-n", "-r", file, "-Y", "tls.handshake.type==1 or dns", "-T", "fields", *fields]
+        yield "tshark, fields", _counted(command, "tshark"), None
+    out = BENCH / "flows"
+    shutil.rmtree(out, ignore_errors=True)
+    out.mkdir()
+    for tool, command in (
+        ("argus", ["argus", "-r", file, "-w", out / "argus"]),
+        ("nfpcapd", ["nfpcapd", "-r", file, "-w" if _new_nfdump() else "-l", out]),
+        ("softflowd", ["softflowd", "-r", file, "-n", "127.0.0.1:9", "-m", "1000000", "-d"]),
+    ):
+        if shutil.which(tool):
+            yield f"{tool} (no names)", command, None
+
+
+def _counted(command: list[str | Path], peer: str) -> list[str | Path]:
+    """The command with its output counted."""
+    counting = [sys.executable, HERE / "count_names.py", peer]
+    return ["sh", "-c", f"{shlex.join(map(str, command))} 2>/dev/null | {shlex.join(map(str, counting))}"]
+
+
+def _new_nfdump() -> bool:
+    said = subprocess.run(["nfpcapd", "-h"], capture_output=True, text=True, check=False)
+    return "-w flowdir" in said.stdout + said.stderr
+
+
+def _environment(package: str) -> Path | None:
+    """A Python of its own with a peer in it, made when it is missing; None where it cannot be installed."""
+    home = BENCH / f"venv-{package}"
+    python = home / "bin" / "python"
+    if not python.exists():
+        _say(f"installing {package}")
+        venv.create(home, with_pip=True)
+        done = subprocess.run(
+            [python, "-m", "pip", "install", "-q", package], capture_output=True, check=False
+        )
+        if done.returncode:
+            shutil.rmtree(home)
+    return python if python.exists() else None
+
+
+def _names(command: list[str | Path]) -> tuple[int, int, int]:
+    tls, quic, dns = run(command, runs=1).said.split()[-3:]
+    return int(tls), int(quic), int(dns)
+
+
+def _row(tool: str, command: list[str | Path], names: tuple[int, int, int] | None = None) -> Row:
+    _say(tool)
+    cost = run(command)
+    words = cost.said.split()
+    if names is None and len(words) == 3 and all(word.isdigit() for word in words):
+        names = int(words[0]), int(words[1]), int(words[2])
+    return Row(tool, cost, names)
+
+
+def _table(kind: str, truth: dict[str, int], rows: list[Row]) -> str:
+    packets, octets = truth["packets"], truth["wire_bytes"]
+    wanted = truth["tls_sni"], truth["quic_flows"], truth["dns_pairs"]
+    ours = next(row.cost for row in rows if row.tool == "`aiscope read`, native")
+    out = [
+        f"\n## `{kind}`: {packets:,} packets, {octets / 1e9:.2f} GB, {truth['flows']:,} flows\n",
+        f"| {' | '.join(_COLUMNS)} |",
+        "|---" * len(_COLUMNS) + "|",
+    ]
+    for row in rows:
+        cost, got = row.cost, row.names or (-1, -1, -1)
+        names = [f"{n / of:.1%}" if of and n >= 0 else "-" for n, of in zip(got, wanted, strict=True)]
+        figures = [
+            f"{cost.wall:.2f}{'' if cost.runs > 1 else ' (one run)'}",
+            f"{cost.cpu:.2f}",
+            f"{packets / cost.cpu / 1e6:.2f}",
+            f"{octets * 8 / cost.cpu / 1e9:.1f}",
+            f"{cost.rss:,.0f}",
+            *names,
+            f"{cost.cpu / ours.cpu:.2f}",
+        ]
+        out.append(f"| {row.tool} | {' | '.join(figures)} |")
+    return "\n".join(out) + "\n"
+
+
+def _growth(file: Path) -> str:
+    """The same capture once, four and sixteen times after each other."""
+    out = [
+        "\n## Longer captures\n",
+        "`hs` so many times after each other, from a pipe; engine alone, native.\n",
+    ]
+    out += ["| times | packets | CPU s | Mpps | peak MiB |", "|---|---|---|---|---|"]
+    for times in TIMES:
+        _say(f"{times} times")
+        cost = run([*ENGINE, "native", "/dev/stdin"], 3, [TOOLS, "loop", file, str(times), "700"])
+        packets = int(cost.said.split()[2])
+        rate = packets / cost.cpu / 1e6
+        out.append(f"| {times} | {packets:,} | {cost.cpu:.2f} | {rate:.2f} | {cost.rss:,.0f} |")
+    return "\n".join(out) + "\n"
+
+
+def _memory() -> str:
+    _say("open connections")
+    empty = run([*ENGINE, "native", "/dev/stdin"], 1, [TOOLS, "flows", "1000"])
+    cost = run([*ENGINE, "native", "/dev/stdin"], 1, [TOOLS, "flows", str(CONCURRENT)])
+    flows = int(cost.said.split()[3])
+    return (
+        f"\n## Open connections\n\n{flows:,} at once: {cost.rss - empty.rss:,.0f} MiB more than 1,000, "
+        f"{(cost.rss - empty.rss) * 2**20 / flows:.0f} bytes each; `Limits` states 600 bytes each, and 64 MiB for "
+        "first flights.\n"
+    )
+
+
+def _lookups() -> str:
+    from sensor.knowledge.catalogue import load
+
+    catalogue, rounds = load(), 20_000
+    text = []
+    for about, name in (("known", "api.openai.com"), ("unknown", "www.example-shop.co.uk")):
+        start = time.process_time()
+        for number in range(rounds):
+            catalogue.match(f"x{number}.{name}")
+        text.append(f"{(time.process_time() - start) / rounds * 1e6:.1f} µs for a name that is {about}")
+    return f"\n## The catalogue\n\nOne lookup, never seen before, in Python: {', '.join(text)}.\n"
+
+
+def _live(file: Path) -> str:
+    if not live.possible():
+        return "\n## Live\n\nNot measured: needs root on Linux.\n"
+    out = [
+        "\n## Live\n",
+        f"`aiscope watch` at one end of a veth pair, its ring at the default size; for {live.SECONDS} s a sender",
+        "at the other. Sender, wire and sensor share this machine's processors. *arrived* is the interface's",
+        "counter, *dropped* the capture socket's, *read* the engine's; what is left is unexplained.\n",
+        "| sender | workers | packets/s | sent | arrived | read | dropped | unexplained | sensor's CPU |",
+        "|---|---|---|---|---|---|---|---|---|",
+    ]
+    with live.wire():
+        for name, command in live.senders(TOOLS, file):
+            for workers in (1, 2):
+                _say(f"live, {name}, {workers} workers")
+                f = live.flood(name, command, workers)
+                figures = (f.sent / f.seconds, f.sent, f.arrived, f.read, f.dropped, f.unexplained)
+                shown = " | ".join(f"{figure:,.0f}" for figure in figures)
+                out.append(f"| {name} | {workers} | {shown} | {f.cpu / f.seconds:.0%} |")
+    return "\n".join(out) + "\n"
+
+
+def _head() -> str:
+    about = Path("/proc/cpuinfo").read_text("utf-8").splitlines()
+    cpu = next((line.partition(": ")[2] for line in about if line.startswith("model name")), "?")
+    day, kernel = time.strftime("%Y-%m-%d", time.gmtime()), platform.release().partition("-")[0]
+    return f"""# Performance
+
+Written by `make bench` on {day}: {os.cpu_count()} cores of {cpu}, Linux {kernel}, Python {platform.python_version()}.
+All in one run, page cache warm, medians of three; what takes over 12 s runs once. CPU is user and system time
+of the process and its children, of an engine alone without the start of Python; Mpps and Gbit/s are per second of CPU.
+Names are shares of what the capture holds. `aiscope read` starts Python, loads the catalogue, reads the
+hellos of AI connections, computes JA3 and JA4, and prints its summary. Seconds are this machine's, and what
+else it did then is in them; ratios are what to look at."""
+
+
+def _say(what: str) -> None:
+    print(f"bench: {what}", file=sys.stderr, flush=True)
+
+
+if __name__ == "__main__":
+    main()
