@@ -56,6 +56,7 @@ def _once(
     tail = ""
     while piece := process.stdout.read(1 << 16):
         tail = (tail + piece)[-4000:]
+    process.stdout.close()
     _, status, usage = os.wait4(process.pid, 0)
     wall, cpu = time.monotonic() - start, usage.ru_utime + usage.ru_stime
     words = tail.split()
