@@ -14,14 +14,23 @@ import json
 import os
 import sqlite3
 import time
-from contextlib import suppress
+from contextlib import closing, suppress
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
 import pyarrow as pa
 
-from sensor.delivery.spool import SpoolError, connect, meta, packed, rows_waiting, transaction, unpacked
+from sensor.delivery.spool import (
+    SpoolError,
+    connect,
+    meta,
+    packed,
+    reported,
+    rows_waiting,
+    transaction,
+    unpacked,
+)
 
 _BATCH = "number, kind, month, rows, token, columns, tries, error, data"
 
@@ -90,29 +99,34 @@ class Outbox:
 
     def batch(self, *, rows: int, age: float) -> Batch | None:
         """The batch under way, else a new one of a table and month with `rows` rows or `age` seconds old."""
-        found = self._base.execute(f"SELECT {_BATCH} FROM batches WHERE NOT aside ORDER BY number LIMIT 1")
-        row = found.fetchone()
-        if row is None:
+        while (row := self._under_way()) is None:
             bucket = self._ready(rows, age)
             if bucket is None:
                 return None
             self._freeze(*bucket, rows)
-            return self.batch(rows=rows, age=age)
         return _batch(row)
+
+    def _under_way(self) -> Any:
+        with reported(self.path):
+            return self._base.execute(
+                f"SELECT {_BATCH} FROM batches WHERE NOT aside ORDER BY number LIMIT 1"
+            ).fetchone()
 
     def _ready(self, rows: int, age: float) -> tuple[str, int] | None:
         """The bucket whose oldest row came first. A clock that was set back makes nothing wait."""
         now = time.time()
-        for kind, month, waiting, written in self._base.execute(
-            "SELECT kind, month, sum(rows), min(written) FROM segments GROUP BY kind, month ORDER BY min(id)"
-        ).fetchall():
+        with reported(self.path):
+            buckets = self._base.execute(
+                "SELECT kind, month, sum(rows), min(written) FROM segments GROUP BY kind, month ORDER BY min(id)"
+            ).fetchall()
+        for kind, month, waiting, written in buckets:
             if waiting >= rows or not 0 <= now - written < age:
                 return kind, month
         return None
 
     def _freeze(self, kind: str, month: int, limit: int) -> None:
         """Join a bucket's oldest segments, at least one, into a batch."""
-        with transaction(self._base) as base:
+        with reported(self.path), transaction(self._base) as base:
             taken: list[tuple[int]] = []
             tables: list[pa.Table] = []
             rows, first = 0, 0.0
@@ -151,14 +165,14 @@ class Outbox:
 
     def done(self, batch: Batch, skew: float | None) -> None:
         """The store has it."""
-        with transaction(self._base) as base:
+        with reported(self.path), transaction(self._base) as base:
             base.execute("DELETE FROM batches WHERE number = ?", (batch.number,))
             _set(base, delivered=time.time(), problem="", **({} if skew is None else {"skew": skew}))
 
     def refused(self, batch: Batch, error: str, *, tries: int) -> bool:
         """The store will not have it. After so many tries it is set aside, out of the way of others: True."""
         aside = batch.tries + 1 >= tries
-        with transaction(self._base) as base:
+        with reported(self.path), transaction(self._base) as base:
             base.execute(
                 "UPDATE batches SET tries = tries + 1, aside = ?, error = ? WHERE number = ?",
                 (aside, error, batch.number),
@@ -167,12 +181,12 @@ class Outbox:
 
     def problem(self, text: str) -> None:
         """Why nothing is delivered, for `aiscope spool status`."""
-        with suppress(sqlite3.Error), transaction(self._base) as base:
+        with suppress(SpoolError), reported(self.path), transaction(self._base) as base:
             _set(base, problem=text)
 
     def again(self) -> int:
         """Put batches that were set aside back in line; how many."""
-        with transaction(self._base) as base:
+        with reported(self.path), transaction(self._base) as base:
             return base.execute(
                 "UPDATE batches SET aside = 0, tries = 0 WHERE aside AND token IS NOT NULL"
             ).rowcount
@@ -180,8 +194,7 @@ class Outbox:
 
 def status(path: Path) -> Status:
     """What a spool holds, whoever ships it."""
-    base = connect(path)
-    try:
+    with closing(connect(path)) as base, reported(path):
         aside = base.execute("SELECT count(*), coalesce(sum(rows), 0) FROM batches WHERE aside").fetchone()
         oldest = base.execute(
             "SELECT min(written) FROM (SELECT written FROM segments UNION ALL "
@@ -196,21 +209,16 @@ def status(path: Path) -> Status:
             bytes=sum(f.stat().st_size for f in (path, path.with_name(f"{path.name}-wal")) if f.exists()),
             **{name: meta(base, name, default) for name, default in names.items()},
         )
-    finally:
-        base.close()
 
 
 def waiting(path: Path) -> list[Batch]:
     """Batches, those set aside and the one under way, and segments as batches without a token."""
-    base = connect(path)
-    try:
+    with closing(connect(path)) as base, reported(path):
         rows = base.execute(f"SELECT {_BATCH} FROM batches ORDER BY number").fetchall()
         rows += base.execute(
             "SELECT 0, kind, month, rows, NULL, NULL, 0, '', data FROM segments ORDER BY id"
         ).fetchall()
-        return [_batch(row) for row in rows]
-    finally:
-        base.close()
+    return [_batch(row) for row in rows]
 
 
 def _batch(row: tuple[Any, ...]) -> Batch:

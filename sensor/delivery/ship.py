@@ -23,6 +23,7 @@ from urllib.parse import unquote, urlencode, urlsplit
 import urllib3
 
 from sensor.delivery.outbox import Batch, Outbox
+from sensor.delivery.spool import Damaged, SpoolError
 
 DATABASE = "aiscope"
 FIRST_WAIT, LONGEST_WAIT = 0.5, 60.0  # seconds of back-off
@@ -157,25 +158,31 @@ class Shipper:
 
     def run(self, stop: threading.Event) -> None:
         """Ship until stopped or until the spool's file was replaced."""
+        idle = min(1.0, max(self._options.age / 2, 0.05))
         while not stop.is_set() and not self._outbox.replaced():
             wait = self.step(self._options.age)
-            if wait:
-                stop.wait(wait)
+            stop.wait(idle if wait is None else wait)
 
     def drain(self, stop: threading.Event) -> None:
         """Ship everything that is there now, however young."""
-        while not stop.is_set():
-            batch = self._outbox.batch(rows=self._options.rows, age=0)
-            if batch is None:
-                return
-            stop.wait(self._deliver(batch))
+        while not stop.is_set() and (wait := self.step(0)) is not None:
+            stop.wait(wait)
 
-    def step(self, age: float) -> float:
-        """Ship one batch, if one is ready; how many seconds to wait before the next step."""
-        batch = self._outbox.batch(rows=self._options.rows, age=age)
-        if batch is None:
-            return min(1.0, max(age / 2, 0.05))
-        return self._deliver(batch)
+    def step(self, age: float) -> float | None:
+        """Ship one batch; how many seconds to wait before the next step. None when none is ready.
+
+        A spool that cannot be read or written now (a full disk) is waited for: what was sent before the file
+        could take note of it is sent again, and the store drops it. Damaged is raised.
+        """
+        try:
+            batch = self._outbox.batch(rows=self._options.rows, age=age)
+            return None if batch is None else self._deliver(batch)
+        except Damaged:
+            raise
+        except SpoolError as error:
+            if not self._failures:
+                _log.error("%s", error)
+            return self._back_off()
 
     def _deliver(self, batch: Batch) -> float:
         reasons = []

@@ -37,6 +37,7 @@ SEALED = ("user", "client_host", "client_mac")
 
 _APPLICATION = 0x61697363  # "aisc", in the file's header
 _VERSION = 1
+_LOCKED = 5.0  # seconds that a writer waits for a shipper's transaction
 _FRAME = 1 << 30  # bytes: a batch has some 40 MB; a damaged header may claim anything
 _SCHEMA = f"""
 BEGIN IMMEDIATE;
@@ -100,7 +101,8 @@ class Spool:
 
     def close(self) -> None:
         """Commit what waits and close."""
-        self.commit()
+        if not self.commit():
+            _log.error("%s: %d rows could not be written and are lost", self.path, len(self._waiting))
         self._base.close()
 
     def put(self, events: Iterable[Event]) -> None:
@@ -115,8 +117,11 @@ class Spool:
         if not self._waiting:
             return True
         try:
-            self._write()
-        except sqlite3.Error as error:
+            with reported(self.path):
+                self._write()
+        except Damaged:
+            raise
+        except SpoolError as error:
             self._hold(error)
             return False
         self._waiting.clear()
@@ -125,15 +130,17 @@ class Spool:
 
     def room(self) -> bool:
         """Whether rows fit without others being dropped: for a producer that can wait."""
-        return _used(self._base) < self._allowed() * 3 // 4
+        with reported(self.path):
+            return _used(self._base) < self._allowed() * 3 // 4
 
     def _write(self) -> None:
         now = time.time()
         rows = [event for event in self._waiting if not isinstance(event, SensorStats)]
         segments = list(self._segments(rows, now))
+        lost = self._lost + len(rows) - sum(segment[2] for segment in segments)
         with transaction(self._base) as base:
-            count(base, "lost", self._lost)
-            count(base, "unreported", self._lost)
+            count(base, "lost", lost)
+            count(base, "unreported", lost)
             _insert(base, segments)
             self._make_room(base)
             if len(rows) < len(self._waiting):
@@ -141,7 +148,20 @@ class Spool:
 
     def _segments(self, rows: Sequence[Event], now: float) -> Iterator[tuple[Any, ...]]:
         for kind, month, piece in pieces(rows):
-            yield kind, month, len(piece), now, packed(arrow(piece, self._sensor, 0))
+            for part in self._tables(piece):
+                yield kind, month, part.num_rows, now, packed(part)
+
+    def _tables(self, piece: Sequence[Event]) -> Iterator[pa.Table]:
+        """A piece as one table. A row that no column takes is a fault of ours: it is dropped, and the rest stays."""
+        try:
+            yield arrow(piece, self._sensor, 0)
+        except (ArithmeticError, TypeError, ValueError) as error:
+            if len(piece) == 1:
+                _log.error("a row cannot be kept: %s", error)
+                return
+            middle = len(piece) // 2
+            yield from self._tables(piece[:middle])
+            yield from self._tables(piece[middle:])
 
     def _statistics(self, base: sqlite3.Connection) -> list[Event]:
         """Statistics with what only the spool knows. What is said here as lost is not said again."""
@@ -179,13 +199,10 @@ class Spool:
         used = _used(self._base)
         return min(self._limit, (used + shutil.disk_usage(self.path.parent).free) * 4 // 5)
 
-    def _hold(self, error: sqlite3.Error) -> None:
+    def _hold(self, error: SpoolError) -> None:
         """The disk took nothing: keep rows in memory, the newest of them when they are too many."""
-        code = getattr(error, "sqlite_errorcode", 0) & 0xFF
-        if code in _BROKEN:
-            raise Damaged(f"{self.path}: damaged: {error}; it is moved aside at the next start") from error
         if not self._stuck:
-            _log.error("%s: %s; rows wait in memory", self.path, error)
+            _log.error("%s; rows wait in memory", error)
         self._stuck = True
         dropped = len(self._waiting) - HELD
         if dropped > 0:
@@ -211,19 +228,27 @@ def connect(path: Path, *, create: bool = False) -> sqlite3.Connection:
             os.close(os.open(path, os.O_RDWR | os.O_CREAT, 0o600))
         elif not path.is_file():
             raise SpoolError(f"{path}: no spool there; `aiscope watch` makes one")
-        base = sqlite3.connect(path, isolation_level=None, timeout=30, check_same_thread=False)
-    except (sqlite3.Error, OSError) as error:
+    except OSError as error:
         raise error if isinstance(error, SpoolError) else SpoolError(f"{path}: {error}") from None
-    try:
-        _prepare(base, path)
-    except sqlite3.Error as error:
-        base.close()
-        kind = Damaged if getattr(error, "sqlite_errorcode", 0) & 0xFF in _BROKEN else SpoolError
-        raise kind(f"{path}: {error}") from None
-    except BaseException:
-        base.close()
-        raise
+    with reported(path):
+        base = sqlite3.connect(path, isolation_level=None, timeout=_LOCKED, check_same_thread=False)
+        try:
+            _prepare(base, path)
+        except BaseException:
+            base.close()
+            raise
     return base
+
+
+@contextmanager
+def reported(path: Path) -> Iterator[None]:
+    """SQLite's errors as ours."""
+    try:
+        yield
+    except sqlite3.Error as error:
+        if getattr(error, "sqlite_errorcode", 0) & 0xFF in _BROKEN:
+            raise Damaged(f"{path}: damaged: {error}; its writer moves it aside when it starts") from error
+        raise SpoolError(f"{path}: {error}") from error
 
 
 def _prepare(base: sqlite3.Connection, path: Path) -> None:

@@ -3,6 +3,7 @@ from __future__ import annotations
 import datetime as dt
 import email.utils
 import json
+import sqlite3
 import ssl
 import threading
 import time
@@ -289,6 +290,37 @@ def test_rows_of_an_older_version_go_with_those_of_this_one(path: Path, server: 
     drain(path, server.url)
     assert "clock_skew" in server.requests[0][0]["query"]
     assert len(server.rows) == 2
+
+
+class Full:
+    """A connection whose disk takes nothing for some commits."""
+
+    def __init__(self, base: sqlite3.Connection, commits: int) -> None:
+        self.base, self.commits = base, commits
+
+    def execute(self, sql: str, *arguments: object) -> sqlite3.Cursor:
+        if sql == "COMMIT" and self.commits:
+            self.commits -= 1
+            raise sqlite3.OperationalError("database or disk is full")
+        return self.base.execute(sql, *arguments)
+
+    def __getattr__(self, name: str) -> object:
+        return getattr(self.base, name)
+
+
+def test_a_full_disk_is_waited_for_and_what_was_sent_is_sent_again(path: Path, server: Server, caplog):
+    put(path, [connection()])
+    with Outbox(path) as outbox:
+        shipper = Shipper(outbox, [server.url], Options())
+        assert outbox.batch(rows=9, age=0)  # frozen
+        outbox._base = Full(outbox._base, 2)
+        assert (shipper.step(0) or 0) > 0
+        shipper.drain(threading.Event())
+    tokens = [fields["insert_deduplication_token"] for fields, _, _ in server.requests]
+    assert len(tokens) == 3
+    assert len(set(tokens)) == 1
+    assert caplog.text.count("disk is full") == 1
+    assert status(path).rows == 0
 
 
 def test_one_process_ships_at_a_time(path: Path):

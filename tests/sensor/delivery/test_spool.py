@@ -152,6 +152,24 @@ def test_a_disk_that_takes_nothing_stops_no_sensor(path: Path, monkeypatch: pyte
     assert rows(path, "sensor_stats")[0]["spool_lost"] == status(path).lost == 15
 
 
+def test_a_row_that_no_column_takes_is_counted_and_the_rest_stays(path: Path, caplog):
+    events = [connection(bytes_up=k) for k in range(7)]
+    events[4] = connection(bytes_up=-1)
+    with Spool(path, "s1") as spool:
+        spool.put([*events, lookup()])
+    assert [row["bytes_up"] for row in rows(path)] == [0, 1, 2, 3, 5, 6]
+    assert (status(path).lost, len(rows(path, "lookups"))) == (1, 1)
+    assert "cannot be kept" in caplog.text
+
+
+def test_rows_that_no_disk_takes_at_the_end_are_said(path: Path, caplog):
+    spool = Spool(path, "s1", interval=60)
+    spool._base = Full(spool._base, sqlite3.SQLITE_FULL)
+    spool.put([connection()])
+    spool.close()
+    assert "1 rows could not be written" in caplog.text
+
+
 def test_damage_while_running_ends_with_the_file_s_name(path: Path):
     spool = Spool(path, "s1")
     spool._base = Full(spool._base, sqlite3.SQLITE_CORRUPT)
