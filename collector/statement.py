@@ -62,8 +62,6 @@ class Runner:
         return self._read(_text(head), asked, user)
 
     def _read(self, text: str, asked: Request, user: User) -> Outcome:
-        if user.role == "admin" and backup.STATEMENT.fullmatch(text):
-            return self._back_up(text)
         if user.role == "admin" and backup.STATEMENT.fullmatch(text.strip()):
             return self._back_up(text.strip())
         statement = self._judged(text, tuple(sorted(asked.parameters.items())), user.role)
