@@ -105,7 +105,7 @@ class Actions:
         return outcome
 
     def before(self, seen: Seen) -> Outcome:
-        """What becomes of a request whose body has not come: by what is known without it."""
+        """What becomes of a request whatever its content is."""
         if self.policy is None or not is_use(seen.match):
             return PASS
         decision = self.policy.decide(self.case(seen, None))

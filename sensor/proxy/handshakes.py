@@ -82,5 +82,5 @@ class Handshakes(Boundary):
         self._.sink.put(self._.findings.gap(seen, why))
 
     def _forbidden(self, client: Client, match: Match) -> bool:
-        """Whether a client that cannot be inspected is refused: then its handshake goes on failing."""
-        return bool(self._.actions.unread(Seen("", time.time_ns(), client, match, "")).refused)
+        """Whether the policy refuses it whatever the content is: then its handshake goes on failing."""
+        return bool(self._.actions.before(Seen("", time.time_ns(), client, match, "")).refused)
