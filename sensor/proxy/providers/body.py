@@ -81,7 +81,7 @@ def read(request: Request) -> Body:
     if found is not None:
         return Body("json", found.tree, flaws=found.flaws)
     if kind.startswith("text/") or "json" in kind or not kind:
-        return _plain(data, broken="json" in kind)
+        return _plain(data, broken="json" in kind or data.lstrip()[:1] in (b"{", b"["))
     return Body("binary", data, [whole(request)], cut=kind.startswith("application/grpc"))
 
 

@@ -349,6 +349,8 @@ def test_lines_without_end_are_bounded() -> None:
         ("multipart/form-data; boundary=b", b'{"prompt": "the plan"}', True),
         ("text/plain", b'{"prompt": "the plan"}', False),
         ("application/json", b'{"prompt": "the plan"', True),
+        ("text/plain", b"[" * 5_000, True),
+        ("", b'{"prompt": "the plan"', True),
     ],
 )
 def test_labels_are_not_believed(kind: str, body: bytes, cut: bool) -> None:
