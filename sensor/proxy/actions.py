@@ -131,17 +131,17 @@ class Actions:
         if seen.decision and seen.decision.verdict == "limit":
             self._limiter.used(_bucket(seen), tokens, self._clock())
         if self._meter:
-            self._meter.add(seen.client.ip, seen.match.service, seen.time, 0, seen.down)
+            self._meter.add(seen.client.ip, seen.service, seen.time, 0, seen.down)
 
     def case(self, seen: Seen, asked: Asked | None) -> Case:
         """An exchange as the policy sees it."""
-        country, score = self._known(seen.match.service)
+        country, score = self._known(seen.service)
         volumes: dict[tuple[str, str], int] = {}
         if self._meter:
-            self._meter.add(seen.client.ip, seen.match.service, seen.time, seen.up if asked else 0, 0)
-            volumes = self._meter.volumes(seen.client.ip, seen.match.service)
+            self._meter.add(seen.client.ip, seen.service, seen.time, seen.up if asked else 0, 0)
+            volumes = self._meter.volumes(seen.client.ip, seen.service)
         return Case(
-            service=seen.match.service,
+            service=seen.service,
             vendor=seen.match.vendor,
             category=seen.match.category,
             score=score,
@@ -172,7 +172,7 @@ class Actions:
         return PASS
 
     def _coach(self, seen: Seen, decision: Decision) -> Outcome:
-        who, now = (seen.client.key, seen.match.service, decision.rule), self._clock()
+        who, now = (seen.client.key, seen.service, decision.rule), self._clock()
         if not self.enforce or self.grants.holds(who, now):
             return PASS
         message = decision.message or REFUSALS["coach"]
@@ -215,4 +215,4 @@ class Actions:
 
 
 def _bucket(seen: Seen) -> tuple[str, ...]:
-    return seen.client.key, seen.match.service, seen.asked.model if seen.asked else ""
+    return seen.client.key, seen.service, seen.asked.model if seen.asked else ""

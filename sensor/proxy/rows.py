@@ -40,6 +40,11 @@ class Seen:
     refused: bool = False  # answered by us
     problems: list[str] = field(default_factory=list)
 
+    @property
+    def service(self) -> str:
+        """The catalogue's; on hosts that only the settings know, what the request's format tells."""
+        return self.match.service or (self.asked.provider if self.asked else "")
+
 
 def exchange(seen: Seen, cost: float | None = None) -> Exchange | None:
     """The row of an exchange; None for what is none."""
@@ -55,7 +60,7 @@ def exchange(seen: Seen, cost: float | None = None) -> Exchange | None:
         client_host=seen.client.host,
         user=seen.client.user,
         groups=seen.client.groups,
-        service=seen.match.service or asked.provider,
+        service=seen.service,
         vendor=seen.match.vendor,
         category=seen.match.category,
         server_name=seen.host,
@@ -95,7 +100,7 @@ class Findings:
     def policy(self, seen: Seen, decision: Decision) -> Iterator[Finding]:
         """A verdict that a person should look at. The id is that of the sensor's finding of the same."""
         if decision.finding:
-            title = f"{seen.match.service}: {decision.verdict} by policy rule {decision.rule}"
+            title = f"{seen.service}: {decision.verdict} by policy rule {decision.rule}"
             tags = "policy", decision.verdict
             condition = f"policy = '{decision.rule}'"
             yield from self._one(
@@ -106,7 +111,7 @@ class Findings:
         """What an answer brought in."""
         for name in seen.told.data_classes if seen.told else ():
             if name in INJECTED:
-                rule, title = f"answer-{name}", f"{seen.match.service}: {name} in an answer"
+                rule, title = f"answer-{name}", f"{seen.service}: {name} in an answer"
                 tags = ("inspection", "heuristic") if name == "prompt-injection" else ("inspection",)
                 yield from self._one(seen, rule, rule, "medium", title, tags)
 
@@ -114,20 +119,18 @@ class Findings:
         """What was not read."""
         for problem in seen.problems:
             rule = f"inspection-{problem}"
-            yield from self._one(
-                seen, rule, rule, "low", f"{seen.match.service}: {_WHY[problem]}", ("inspection",)
-            )
+            yield from self._one(seen, rule, rule, "low", f"{seen.service}: {_WHY[problem]}", ("inspection",))
 
     def gap(self, seen: Seen, why: str) -> Iterator[Finding]:
         """A client that cannot be inspected."""
-        title = f"{seen.match.service or seen.host}: passes uninspected, the client {why}"
+        title = f"{seen.service or seen.host}: passes uninspected, the client {why}"
         yield from self._one(
             seen, "inspection-gap", "inspection-gap", "medium", title, ("inspection", "blind-spot")
         )
 
     def justified(self, seen: Seen, rule: str, reason: str) -> Iterator[Finding]:
         """A person who went on, and what for. Every time, for reasons differ."""
-        title = f"{seen.match.service}: went on past rule {rule}: {_line(reason)}"
+        title = f"{seen.service}: went on past rule {rule}: {_line(reason)}"
         day = f"{seen.time}"
         yield self._made(seen, f"coach:{rule}", "info", title, ("policy", "coach", "justified"), "1", day)
 
@@ -142,7 +145,7 @@ class Findings:
         condition: str = "1",
     ) -> Iterator[Finding]:
         day = f"{dt.datetime.fromtimestamp(seen.time // 1_000_000_000, dt.UTC):%Y-%m-%d}"
-        which = (seen.client.ip, seen.match.service, key, day)
+        which = (seen.client.ip, seen.service, key, day)
         if which in self._found:
             return
         self._found[which] = None
@@ -161,7 +164,7 @@ class Findings:
         day: str,
         key: str = "",
     ) -> Finding:
-        service, ip = seen.match.service, seen.client.ip
+        service, ip = seen.service, seen.client.ip
         key = key or "\0".join((ip, service, rule, day))
         query = f"SELECT * FROM exchanges WHERE service = '{service}' AND {condition} AND client_ip = toIPv6('{ip}')"
         return Finding(
