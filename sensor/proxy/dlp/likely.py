@@ -54,70 +54,18 @@ def pem(value: str) -> bool:
     text = "".join("".join(lines).split())
     if not text.strip("."):
         return False
-    return len(text) >= 32 and set(text) <= _PEM_LINES and len(set(text)) >= 12
+    return len(text) >= 24 and set(text) <= _PEM_LINES and len(set(text)) >= 12
 
 
 # Words that stand where a password would be in code, configuration and documentation.
-_NOT_PASSWORDS = frozenset(
-    [
-        "password",
-        "passwd",
-        "pass",
-        "pwd",
-        "secret",
-        "token",
-        "none",
-        "null",
-        "nil",
-        "true",
-        "false",
-        "undefined",
-        "required",
-        "optional",
-        "string",
-        "str",
-        "text",
-        "value",
-        "default",
-        "admin",
-        "root",
-        "user",
-        "username",
-        "guest",
-        "test",
-        "testing",
-        "demo",
-        "qwerty",
-        "letmein",
-        "welcome",
-        "hidden",
-        "masked",
-        "removed",
-        "prompt",
-        "input",
-        "getpass",
-        "env",
-        "environ",
-        "config",
-        "settings",
-        "key",
-        "hash",
-        "field",
-        "column",
-        "enabled",
-        "disabled",
-        "empty",
-        "unknown",
-        "incorrect",
-        "invalid",
-        "missing",
-        "expired",
-        "reset",
-        "changed",
-        "correct",
-        "wrong",
-    ]
-)
+_NOT_PASSWORDS = frozenset((
+    "password", "passwd", "pass", "pwd", "secret", "token", "none", "null", "nil", "true", "false", "undefined",
+    "required", "optional", "string", "str", "text", "value", "default", "admin", "root", "user", "username",
+    "guest", "test", "testing", "demo", "qwerty", "letmein", "welcome", "hidden", "masked", "removed", "prompt",
+    "input", "getpass", "env", "environ", "config", "settings", "key", "hash", "field", "column", "enabled",
+    "disabled", "empty", "unknown", "incorrect", "invalid", "missing", "expired", "reset", "changed", "correct",
+    "wrong",
+))  # fmt: skip
 
 
 def password(value: str) -> bool:
@@ -127,8 +75,9 @@ def password(value: str) -> bool:
     if (
         value[0] in "$<{[(%@&/"
         or value.startswith("ENC[")
+        or "(" in value
         or "://" in value
-        or value.endswith(("(", "()", ")", "]", ";", ".", ","))
+        or value.endswith((")", "]", ";", ".", ","))
     ):
         return False
     kinds = (
@@ -161,6 +110,9 @@ def named(value: str) -> bool:
     """Random text: enough entropy for its length, digits among letters, not an identifier or a path."""
     if placeholder(value) or not any(c.isdigit() for c in value) or not any(c.isalpha() for c in value):
         return False
+    first, dot, _ = value.partition(".")
+    if dot and first.islower() and first.replace("_", "").isalpha():
+        return False  # a member of a module or an object
     words = value.replace("-", "_").replace(".", "_").replace("/", "_").split("_")
     plain = sum(w.isalpha() or w.isdigit() for w in words)
     if len(words) > 2 and len(value) != 36 and 2 * plain > len(words) and max(map(len, words)) <= 12:

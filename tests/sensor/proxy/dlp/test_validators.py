@@ -25,7 +25,7 @@ def passes(name, value, regions=("US",)):
         ("phone", ["+49 30 901820", "(415) 555-2671"], ["+1 000 000 0000", "+99 123 4567", "1111111", "x"]),
         ("password", ["hunter2", "Winter2026!x", "Tr0ub4dor&3"], ["password", "os.environ", "string", "short", "getpass()", "config.db", "********", "$PASSWORD", "${X1_Y2}", "ENC[AES256]", "https://x1"]),
         ("secret", ["a8Kd93jKdls92kLs0dKs"], ["user_account_id_2", "aaaaaaaaaaaaaaaa", "nodigitsinthisone", "12345678901234567890", "projects/acme/secrets/v1", "0b4c8f1e-7a2d-4e6b-9c3f-1d5e7a9b2c4d"]),
-        ("named", ["0b4c8f1e-7a2d-4e6b-9c3f-1d5e7a9b2c4d"], ["mapbox-gl-js-v2-13-0"]),
+        ("named", ["0b4c8f1e-7a2d-4e6b-9c3f-1d5e7a9b2c4d"], ["mapbox-gl-js-v2-13-0", "rust_openssl.hpke.MLKEM768X25519PrivateKey"]),
         ("literal", ["s3cr3t"], ["$PASS", "<password>", "password", "{{x}}"]),
         ("de-id", ["L01X00T471"], ["L01X00T472"]),
         ("gb-nino", ["AB123456C"], ["BG123456C"]),
