@@ -50,7 +50,7 @@ class Run:
     replace: bool
     summary: Summary
     stored: int = 0
-    skipped: int = 0
+    read: int = 0
     codes: set[int] = field(default_factory=set)
 
 
@@ -162,7 +162,7 @@ def _services(catalogue: Catalogue) -> Iterator[dict[str, Any]]:
 
 def _read(run: Run, file: Path) -> None:
     """One file: from the question whether the store has it to its last row."""
-    from sensor.packets.capture import Damaged, NotACapture
+    from sensor.packets.errors import Damaged, NotACapture
 
     sensor, sha256 = _identity(run, file)
     sink = _Sink(run.store, sensor, sha256, str(file)) if run.store else None
@@ -184,6 +184,7 @@ def _read(run: Run, file: Path) -> None:
     except Damaged as error:
         _say(f"{error}; what comes before was read")
         run.codes.add(DAMAGED)
+    run.read += 1
     if sink:
         run.stored += sink.close()
 
@@ -207,7 +208,6 @@ def _wanted(run: Run, sink: _Sink) -> bool:
         if known.complete and not run.replace:
             has = f"already stored as {known.sensor}, {known.rows:,} rows"
             _say(f"{sink.path}: {has}; --replace reads it again")
-            run.skipped += 1
             return False
         forget_sensor(sink.store, known.sensor, known.sha256)
     return True
@@ -252,12 +252,12 @@ def _events(run: Run, file: Path) -> Iterator[Event]:
     """What the monitor makes of a capture. Raises as `packets.capture.Capture` does, after the last event."""
     from dataclasses import replace
 
-    from sensor.packets.capture import Damaged
     from sensor.packets.engine import facts, select
+    from sensor.packets.errors import Damaged
 
     settings = run.settings
     watch = replace(run.catalogue.watch(), all=run.everything)
-    engine, _ = select(settings.read.engine)
+    engine, run.summary.why = select(settings.read.engine)
     sealed = settings.sensor.names == "sealed"
     monitor = make_monitor(settings, run.catalogue, run.policy, engine, run.everything, sealed)
     broken: Damaged | None = None
@@ -329,7 +329,7 @@ def _report(run: Run) -> None:
         run.summary.write_csv(sys.stdout)
     if run.form != "table":
         return
-    if run.summary.packets or not run.skipped:
+    if run.read:
         console = Console(highlight=False)
         run.summary.show(console if console.is_terminal else Console(highlight=False, width=140))
     if run.store:

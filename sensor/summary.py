@@ -73,7 +73,7 @@ class Summary:
         self._uses: dict[tuple[str, str], Use] = {}
         self.left_out = 0
         self.packets = self.bytes = self.unreadable = self.lost = 0
-        self.engine = ""
+        self.engine = self.why = ""  # which engine, and why that one
 
     def add(self, event: Event) -> None:
         """Take a row into account."""
@@ -143,7 +143,7 @@ class Summary:
         if self.bytes:
             share = self.unreadable / self.bytes
             yield (
-                f"{self.packets:,} packets, {volume(self.bytes)}, {self.engine} engine; "
+                f"{self.packets:,} packets, {volume(self.bytes)}, {self.engine} engine ({self.why}); "
                 f"{share:.0%} of the bytes without a readable name."
             )
         if self.lost:

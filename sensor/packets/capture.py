@@ -19,25 +19,16 @@ from typing import BinaryIO, Protocol, cast
 import dpkt
 import zstandard
 
+from sensor.packets.errors import Damaged, NotACapture
 from sensor.packets.facts import Frame
+
+__all__ = ["Capture", "Damaged", "NotACapture", "frames"]
 
 CHUNK = 1 << 20
 MAX_RECORD = 256 << 20  # no link layer has frames near this size; larger claims are damage
 MAX_INTERFACES = 65_536  # per pcapng section
 MAX_TIME = (1 << 63) - 1
 NS = 1_000_000_000
-
-
-class NotACapture(ValueError):  # noqa: N818
-    """The file is not a capture of a kind that can be read."""
-
-
-class Damaged(ValueError):  # noqa: N818
-    """The file ends or stops making sense at byte `offset` (decompressed). All before it was read."""
-
-    def __init__(self, file: str, offset: int, reason: str) -> None:
-        super().__init__(f"{file}: byte {offset}: {reason}")
-        self.file, self.offset, self.reason = file, offset, reason
 
 
 class _Bad(Exception):  # noqa: N818

@@ -5,14 +5,14 @@ from __future__ import annotations
 import contextlib
 import gc
 import importlib
+import os
 from collections.abc import Callable, Iterator, Sequence
 from pathlib import Path
 from types import ModuleType
 from typing import Protocol, runtime_checkable
 
-from sensor.packets.capture import Capture, Damaged
+from sensor.packets.errors import Damaged
 from sensor.packets.facts import Fact, Frame, Limits, Watch
-from sensor.packets.portable.engine import PortableEngine
 
 ENGINES = ("auto", "native", "portable")
 
@@ -43,7 +43,7 @@ class Batches(Protocol):
 class FileEngine(Engine, Protocol):
     """An engine that reads files without Python seeing the frames. `finish` is still for the caller."""
 
-    def read(self, path: Path) -> Batches: ...
+    def read(self, path: Path, workers: int = 1) -> Batches: ...
 
 
 def native() -> ModuleType:
@@ -71,6 +71,8 @@ def create(engine: str, watch: Watch, limits: Limits) -> Engine:
     if engine == "native":
         made: Engine = native().Engine(watch, limits)
         return made
+    from sensor.packets.portable.engine import PortableEngine
+
     return PortableEngine(watch, limits)
 
 
@@ -84,7 +86,7 @@ def facts(
     """The facts of a capture file ("-": standard input), in batches, by the engine that `select` names.
 
     `progress` is told the bytes of the file read so far and its size (0: not known). Raises
-    `capture.NotACapture`; and `capture.Damaged` when all that could be read has been reported, flows closed.
+    `errors.NotACapture`; and `errors.Damaged` when all that could be read has been reported, flows closed.
     """
     name, _ = select(engine)
     reader = create(name, watch, limits)
@@ -105,6 +107,8 @@ def facts(
 def _feed(
     reader: Engine, source: str | Path, progress: Callable[[int, int], None] | None
 ) -> Iterator[list[Fact]]:
+    from sensor.packets.capture import Capture
+
     with Capture(source) as capture:
         for batch in capture:
             yield reader.feed(batch)
@@ -126,7 +130,7 @@ def _few_collections() -> Iterator[None]:
 def _read(
     reader: FileEngine, path: Path, progress: Callable[[int, int], None] | None
 ) -> Iterator[list[Fact]]:
-    size, batches = path.stat().st_size, reader.read(path)
+    size, batches = path.stat().st_size, reader.read(path, min(len(os.sched_getaffinity(0)), 2))
     for batch in batches:
         yield batch
         if progress is not None:

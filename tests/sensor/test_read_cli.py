@@ -13,6 +13,8 @@ from pathlib import Path
 
 import pytest
 
+from sensor.packets.engine import select
+
 from .office import CLIENT, capture
 
 Run = Callable[..., subprocess.CompletedProcess[str]]
@@ -141,6 +143,20 @@ def test_a_file_is_stored_once_and_replaced_when_asked(run: Run, file: Path, tmp
     assert sums(run, store) == once
     assert run("read", file, "--store", store, "--replace").returncode == 0
     assert sums(run, store) == once
+
+
+def test_nothing_is_said_of_traffic_that_was_not_read(run: Run, tmp_path: Path):
+    no_capture = tmp_path / "notes.pcap"
+    no_capture.write_text("no capture")
+    done = run("read", no_capture, "--no-store")
+    assert (done.returncode, done.stdout) == (2, "")
+
+
+@pytest.mark.parametrize("engine", ["auto", "portable"])
+def test_which_engine_read_and_why(run: Run, file: Path, engine: str):
+    name, why = select(engine)
+    done = run("read", file, "--no-store", "--engine", engine)
+    assert f"{name} engine ({why})" in " ".join(done.stdout.split())
 
 
 def test_replace_leaves_other_files_alone(run: Run, file: Path, tmp_path: Path):

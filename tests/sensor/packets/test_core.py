@@ -194,7 +194,7 @@ def test_an_address_that_is_none(watch: Watch) -> None:
 
 def test_the_stub_says_what_there_is() -> None:
     done = subprocess.run(
-        [sys.executable, "-m", "mypy.stubtest", "sensor._core"],
+        [sys.executable, "-m", "mypy.stubtest", "--mypy-config-file", "pyproject.toml", "sensor._core"],
         cwd=ROOT,
         capture_output=True,
         text=True,

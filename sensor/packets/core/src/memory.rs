@@ -9,9 +9,9 @@ use std::io;
 pub fn map(file: &File, offset: u64, length: usize) -> io::Result<Mmap> {
     // SAFETY: the mapping is private to us and read-only. Another process can still change the file beneath it.
     // Nothing here relies on a byte reading the same twice: every length is read once into a local before it
-    // is checked and used, and slices are bounds-checked against the mapping, never against the file's content. A file
-    // that is cut short while it is read ends the process with SIGBUS, as with any mapped file; input that may
-    // shrink (a pipe, a file still written) goes through `Read` instead.
+    // is checked and used, and slices are bounds-checked against the mapping, never against the file's content. `Mapped`
+    // asks for the file's length before each window, so that a file cut short ends there. One that is cut short
+    // within the window being read ends the process with SIGBUS, as with any mapped file; docs/engine.md says so.
     unsafe { MmapOptions::new().offset(offset).len(length).map(file) }
 }
 

@@ -114,6 +114,8 @@ impl Source {
 
 impl Mapped {
     fn advance(&mut self, consumed: usize) -> io::Result<Option<usize>> {
+        // A file that was cut short meanwhile ends where it ends now.
+        self.length = self.length.min(self.file.metadata()?.len());
         let held = self.map.as_ref().map_or(0, |map| map.len() as u64);
         if self.offset.saturating_add(held) >= self.length {
             return Ok(None);
