@@ -47,6 +47,9 @@ wheel: .venv/ready-dev ## a wheel with the native engine for every Python from 3
 	AISCOPE_NATIVE=yes $(PY) -m pip wheel --quiet --no-deps --wheel-dir dist .
 	@ls dist/*.whl
 
+bench-dlp: .venv/ready-dev ## precision, recall and speed of the data classes
+	$(PY) tests/sensor/proxy/dlp/bench.py
+
 fuzz: .venv/ready-dev ## the parsers against hostile bytes, a minute each
 	$(PY) -m pip install --quiet atheris
 	mkdir -p .fuzz/wire && $(PY) tests/fuzz/fuzz_wire.py .fuzz/wire -max_total_time=60 -max_len=4096
