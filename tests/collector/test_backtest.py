@@ -12,7 +12,7 @@ from random import Random
 from typing import Any
 
 import pytest
-from hypothesis import HealthCheck, given, settings
+from hypothesis import HealthCheck, Phase, given, settings
 from hypothesis import strategies as st
 
 from collector.backtest import Backtest, SealedError
@@ -212,12 +212,18 @@ def of_python(events: Iterator[Event]) -> dict[str, tuple[str, str]]:
     }
 
 
+class Filled:
+    """A store and what is in it, without a representation: hypothesis would print it all."""
+
+    def __init__(self, store: Store) -> None:
+        remember(store)
+        self.store, self.events = store, made()
+        store.insert(self.events, sensor="a", batch=1, token="events")
+
+
 @pytest.fixture
-def filled(store: Store) -> tuple[Store, list[Event]]:
-    remember(store)
-    events = made()
-    store.insert(events, sensor="a", batch=1, token="events")
-    return store, events
+def filled(store: Store) -> Filled:
+    return Filled(store)
 
 
 class Asked(Policy):
@@ -230,15 +236,16 @@ class Asked(Policy):
         return super().decide(case)
 
 
-@settings(max_examples=15, deadline=None, suppress_health_check=list(HealthCheck))
+@settings(
+    max_examples=15, deadline=None, suppress_health_check=list(HealthCheck), phases=[Phase.generate]
+)  # a smaller policy would not say more, and each one takes a second
 @given(policies())
-def test_sql_and_python_agree(filled: tuple[Store, list[Event]], drawn: PolicyFile) -> None:
+def test_sql_and_python_agree(filled: Filled, drawn: PolicyFile) -> None:
     """On what every rule matches, also behind the first one that does, and on what is decided."""
-    store, events = filled
     policy = Asked(drawn)
     policy.cases = []
-    told = of_python(judged(policy, events))
-    tried = Backtest(store, policy)
+    told = of_python(judged(policy, filled.events))
+    tried = Backtest(filled.store, policy)
     matches = ", ".join(tried._rules._match(rule.match) for rule in drawn.rules)
     sql = f"SELECT *, [{matches}]::Array(Bool) AS matched FROM ({tried._judged}) AS judged"
     rows = {row["id"]: row for row in tried._ask(sql)}
