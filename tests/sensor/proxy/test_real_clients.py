@@ -48,7 +48,7 @@ PYTHON = [
     Client("mistralai", "mistral-api", "SDKError", "SDKError"),
     Client("cohere", "cohere", "ForbiddenError", "TooManyRequestsError"),
     Client("ollama", "ollama", "ResponseError", "ResponseError"),
-    Client("litellm", "openai-api", "PermissionDeniedError", "RateLimitError"),
+    Client("litellm", "openai-api", "APIError", "RateLimitError"),
     Client("mcp", "mcp-server", "MCPError", "MCPError", "tool_call", streams=False),
 ]
 NODE = [
