@@ -54,6 +54,7 @@ class Site:
     folder: Path
     draw: random.Random
     spools: dict[str, Path]
+    mounted: bool  # the small spool has a small disk of its own, which only root can give it
     port: int = 0
     proxies: dict[str, Proxy] = field(default_factory=dict)
     tokens: dict[str, str] = field(default_factory=dict)
@@ -98,12 +99,17 @@ class Site:
 
     def kill(self, name: str, number: int = signal.SIGKILL) -> None:
         process = self.running.pop(name)
+        assert process.poll() is None, (
+            f"{name} ended by itself: {(self.folder / f'{name}.log').read_text()[-2000:]}"
+        )
         process.send_signal(number)
         process.wait(30)
 
     def fault(self) -> None:
         names = [name for name in self.running if name != "store"]
-        name = self.draw.choice([*names, "disk", *(["store", "away"] if self.serving() else [])])
+        name = self.draw.choice(
+            [*names, *(["disk"] if self.mounted else []), *(["store", "away"] if self.serving() else [])]
+        )
         if name == "disk":
             full = self.spools["small"].parent / "full"
             with suppress(OSError), full.open("wb") as file:
@@ -127,8 +133,9 @@ class Site:
         return False
 
     def close(self) -> None:
-        for name in list(self.running):
-            self.kill(name)
+        for process in self.running.values():
+            process.kill()
+            process.wait(30)
         for proxy in self.proxies.values():
             proxy.close()
 
@@ -143,7 +150,7 @@ def site(tmp_path: Path) -> Iterator[Site]:
     )
     try:
         spools = {"large": tmp_path / "large.spool", "small": disk / "small.spool"}
-        with closing(Site(tmp_path, random.Random(SEED), spools)) as site:
+        with closing(Site(tmp_path, random.Random(SEED), spools, mounted)) as site:
             yield site
     finally:
         if mounted:
@@ -158,14 +165,15 @@ def until(condition: Callable[[], bool], seconds: float) -> None:
 
 
 @pytest.mark.timeout(120 + 4 * FAULTS)
-@pytest.mark.skipif(os.geteuid() != 0, reason="a small disk of its own can only be mounted by root")
 def test_the_store_has_what_the_spools_committed(site: Site):
     print(f"FAULTS_SEED={SEED}")
     for name in ("store", "sensor large", "sensor small", "ship large", "ship small"):
         site.start(name)
     until(lambda: status(site.spools["large"]).delivered is not None, 60)
-    while site.faults.total() + cuts(site) < FAULTS:
+    deadline = time.monotonic() + FAULTS * 0.7  # a slow machine has fewer
+    while site.faults.total() + cuts(site) < FAULTS and time.monotonic() < deadline:
         site.fault()
+    assert site.faults.total() + cuts(site) > FAULTS // 3
     for name in ("sensor large", "sensor small"):
         site.kill(name)
     for proxy in site.proxies.values():
