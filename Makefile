@@ -54,8 +54,12 @@ fuzz: .venv/ready-dev ## the parsers against hostile bytes, a minute each
 	$(PY) -m pip install --quiet atheris
 	mkdir -p .fuzz/wire && $(PY) tests/fuzz/fuzz_wire.py .fuzz/wire -max_total_time=60 -max_len=4096
 
+catalogue-docs: .venv/ready ## the catalogue as a page to browse
+	$(AISCOPE) catalogue page catalogue.html
+
 docs: .venv/ready-dev ## pages that are generated from the code
-	$(PY) docs/generate.py
+	$(AISCOPE) settings --markdown > docs/settings.md
+	$(AISCOPE) catalogue schema > signatures/schema/service.schema.json
 
 clean: ## what make made
 	rm -rf .venv .demo .bench .fuzz build dist *.egg-info
