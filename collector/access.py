@@ -153,7 +153,7 @@ class Access:
             users.stretched(login.secret, self._key[:16])
             return None
         now = time.time()
-        if not any([users.matches(secret, login.secret, now) for secret in stretchable]):
+        if not any(users.matches(secret, login.secret, now) for secret in stretchable):
             return None
         if len(self._known) > ADDRESSES:
             self._known.clear()

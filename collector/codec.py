@@ -7,8 +7,8 @@ import zlib
 from collections.abc import Callable, Iterator
 from typing import Any, Protocol
 
-import brotli
-import lz4.frame
+import brotli  # type: ignore[import-untyped]
+import lz4.frame  # type: ignore[import-untyped]
 
 from collector.errors import Refused
 

@@ -49,7 +49,7 @@ _PROC = (
 # System tables need no grant. These tell of other users' statements, of paths and of the server: nobody sees rows.
 _TELLING = """processes parts parts_columns projection_parts detached_parts disks storage_policies users grants roles
     row_policies server_settings errors stack_trace merges mutations backups metrics asynchronous_metrics events
-    macros clusters dictionaries named_collections query_cache certificates dropped_tables build_options""".split()
+    macros clusters dictionaries named_collections query_cache certificates dropped_tables build_options""".split()  # noqa: SIM905
 
 
 @dataclass(frozen=True, slots=True)

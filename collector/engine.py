@@ -5,6 +5,7 @@ Nothing here decides what may run: that is the gate's. Calls block; the server m
 
 from __future__ import annotations
 
+import contextlib
 import io
 import os
 import re
@@ -21,7 +22,7 @@ from collector.errors import from_engine
 # memory, inside the query's memory limit.
 _PLAIN = frozenset(
     """Native RowBinary TabSeparated TSV TabSeparatedRaw TSVRaw Raw CSV JSONEachRow JSONLines NDJSON JSONCompactEachRow
-    JSONStringsEachRow JSONCompactStringsEachRow MsgPack LineAsString TSKV RawBLOB""".split()
+    JSONStringsEachRow JSONCompactStringsEachRow MsgPack LineAsString TSKV RawBLOB""".split()  # noqa: SIM905
 )
 _NAMED = re.compile(
     r"(TabSeparated|TSV|TabSeparatedRaw|TSVRaw|CSV|JSONCompactEachRow|JSONCompactStringsEachRow)WithNames(AndTypes)?"
@@ -61,10 +62,8 @@ class Answer:
     def close(self) -> None:
         """Stop the statement if it still runs, and free its handle."""
         if self._stream is not None:
-            try:
+            with contextlib.suppress(RuntimeError):  # it had failed
                 self._stream.close()
-            except RuntimeError:
-                pass  # it had failed
             self._stream = None
         self._handle.close()
 
@@ -137,7 +136,7 @@ class Engine:
         self._lock = threading.Lock()
         self._address = f"{directory}?config-file={config}"
         try:
-            self._keeper: Any = self._connect(self._address)  # while it is open, others open in no time
+            self._keeper: Any = self._connect(self._address)  # type: ignore[no-untyped-call]  # while it is open, others open in no time
             self._keeper.query("SET readonly = 1")
         except RuntimeError as error:
             raise OSError(f"the store does not open (another process, rights, space?): {error}") from error

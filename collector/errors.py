@@ -70,7 +70,7 @@ _NAME = re.compile(r"\(([A-Z][A-Z0-9_]+)\)(?: \(version [^)]*\))?\s*$")
 _FULL = re.compile(r"No space left on device|errno: 28\b|NOT_ENOUGH_SPACE|CANNOT_WRITE_TO_FILE_DESCRIPTOR")
 
 
-class Refused(Exception):
+class Refused(Exception):  # noqa: N818  # it is an answer
     """A request that ends with an error: ClickHouse's code, its name, and what was wrong."""
 
     def __init__(self, name: str, reason: str, code: int | None = None) -> None:

@@ -31,7 +31,7 @@ _TABLE_FUNCTIONS = frozenset({"numbers", "generateSeries", "generate_series"})
 _KINDS = frozenset(
     """SelectWithUnionQuery SelectIntersectExceptQuery SelectQuery ExpressionList Function Literal Identifier Asterisk
     TableIdentifier QualifiedAsterisk TablesInSelectQuery TablesInSelectQueryElement TableExpression TableJoin ArrayJoin
-    Subquery WithElement OrderByElement WindowDefinition WindowListElement SampleRatio""".split()
+    Subquery WithElement OrderByElement WindowDefinition WindowListElement SampleRatio""".split()  # noqa: SIM905
 )
 _IN = re.compile(r"(global)?(not)?(null)?in(ignoreset)?", re.IGNORECASE)
 _COMBINATORS = re.compile(
@@ -62,7 +62,7 @@ _INSERT = re.compile(
 _INPUT_FORMATS = frozenset(
     """Native Arrow ArrowStream Parquet RowBinary RowBinaryWithNames RowBinaryWithNamesAndTypes JSONEachRow
     JSONCompactEachRow CSV CSVWithNames CSVWithNamesAndTypes TSV TSVWithNames TSVWithNamesAndTypes TabSeparated
-    TabSeparatedWithNames TabSeparatedWithNamesAndTypes""".split()
+    TabSeparatedWithNames TabSeparatedWithNamesAndTypes""".split()  # noqa: SIM905
 )
 
 

@@ -19,6 +19,7 @@ _ONCE = ("insert_deduplication_token", "deduplicate_blocks_in_dependent_material
 _ONE_BLOCK = {
     "max_threads": "1",
     "max_insert_threads": "1",
+    "parallel_view_processing": "1",
     "min_insert_block_size_rows": "1000000000",
     "min_insert_block_size_bytes": "0",
     "deduplicate_insert_select": "force_enable",

@@ -22,7 +22,7 @@ _OWN = frozenset(
     quota_key wait_end_of_query buffer_size stacktrace compress decompress client_protocol_version role
     send_progress_in_http_headers http_headers_progress_interval_ms cancel_http_readonly_queries_on_client_close
     enable_http_compression http_zlib_compression_level add_http_cors_header readonly
-    http_write_exception_in_output_format http_response_buffer_size""".split()
+    http_write_exception_in_output_format http_response_buffer_size""".split()  # noqa: SIM905
 )
 _NAME = re.compile(r"[A-Za-z_]\w{0,127}")
 _ID = re.compile(r"[\x20-\x7e]{1,128}")
@@ -114,7 +114,7 @@ def form_fields(content_type: str, body: bytes) -> dict[str, str]:
     if not message.is_multipart():
         raise Refused("BAD_QUERY_PARAMETER", "the form cannot be read")
     pairs = []
-    for part in message.iter_parts():  # type: ignore[attr-defined]  # EmailMessage, by the policy
+    for part in message.iter_parts():
         name = part.get_param("name", header="content-disposition")
         if not isinstance(name, str) or part.get_filename() is not None:
             raise Refused("NOT_IMPLEMENTED", "external data is not supported")

@@ -58,9 +58,8 @@ class Deadlined(H11Protocol):
 
     def data_received(self, data: bytes) -> None:
         """Some bytes: headers are due from the first of a request on, and have come when there is a cycle."""
-        if self.cycle is None or self.cycle.response_complete:
-            if self._deadline is None:
-                self._arm()
+        if self._deadline is None and (self.cycle is None or self.cycle.response_complete):
+            self._arm()
         super().data_received(data)
         if self.cycle is not None and not self.cycle.response_complete:
             self._disarm()

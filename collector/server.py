@@ -15,7 +15,7 @@ from pathlib import Path
 from typing import ParamSpec, Protocol, TypeVar
 
 from starlette.requests import ClientDisconnect
-from starlette.requests import Request as HTTP
+from starlette.requests import Request as HTTP  # noqa: N814
 from starlette.responses import PlainTextResponse
 from starlette.types import Receive, Scope, Send
 
@@ -248,8 +248,8 @@ class Collector:
         try:
             held = await self._held(answer) if asked.wait else []
             await responder.begin(outcome.form, self._summary(answer.summary, work), asked.compress)
-            for part in held:
-                await responder.part(part)
+            for early in held:
+                await responder.part(early)
             while not gone.done() and (part := await self._thread(answer.next)) is not None:
                 await responder.part(part)
             if gone.done():

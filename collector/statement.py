@@ -22,6 +22,8 @@ HEAD = 64 << 10  # of a body is looked at for `INSERT ... FORMAT x`
 DEFAULT_FORMAT = "TabSeparated"
 _OWN_FORMAT = re.compile(r"\sFORMAT\s+(\w+)\s*;?\s*\Z", re.IGNORECASE)
 _SETTINGS = re.compile(r"\A(SELECT [\w, ]+ FROM )system\.settings((?: (?:WHERE|ORDER BY|LIMIT) .*)?)\Z")
+_INSERTS = re.compile(r"\A\s*WITH\b.*\bINSERT\s+INTO\b", re.IGNORECASE | re.DOTALL)
+_LITERAL = re.compile(r"'(?:[^'\\]|\\.)*'", re.DOTALL)
 _ROWS = re.compile(r"\s*(?:SELECT|WITH|SHOW|DESC|DESCRIBE|EXISTS|EXPLAIN|CHECK|\()", re.IGNORECASE)
 
 
@@ -122,11 +124,11 @@ class OwnerRunner:
             return Outcome(
                 wanted.form, written=self.engine.write(into, wanted.form, rows, settings, database)
             )
-        text = _text(head).rstrip().removesuffix(";")
-        form = asked.default_format or DEFAULT_FORMAT
-        if match := _OWN_FORMAT.search(text):
-            text, form = text[: match.start()], match[1]
-        form = form if _ROWS.match(text) else ""
+        text, form = _text(head), ""
+        if _ROWS.match(text) and not _INSERTS.match(_LITERAL.sub("", text)):
+            text, form = text.rstrip().removesuffix(";"), asked.default_format or DEFAULT_FORMAT
+            if match := _OWN_FORMAT.search(text):
+                text, form = text[: match.start()], match[1]
         return Outcome(form, self.engine.read(text, form or "Null", asked.parameters, settings, database))
 
 

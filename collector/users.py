@@ -200,7 +200,7 @@ def _secret(password: str) -> tuple[str, Secret]:
 
 def stretched(password: str, salt: bytes) -> bytes:
     """scrypt (RFC 7914). Takes 16 MB and tens of milliseconds, on purpose."""
-    return hashlib.scrypt(password.encode(), salt=salt, maxmem=64 << 20, **_SCRYPT)  # type: ignore[arg-type]
+    return hashlib.scrypt(password.encode(), salt=salt, maxmem=64 << 20, **_SCRYPT)
 
 
 def matches(secret: Secret, given: str, now: float) -> bool:

@@ -10,7 +10,7 @@ import sys
 from pathlib import Path
 from typing import Any
 
-from collector import confine, limits, statement
+from collector import confine, limits
 from collector.engine import Engine
 from collector.errors import Refused
 from collector.gate import Gate

@@ -71,7 +71,8 @@ def tried(tmp_path_factory: pytest.TempPathFactory) -> dict[str, Any]:
 
 
 @pytest.mark.parametrize(
-    "what", "read list write environment passwd link program library truncate connect bind signal memory own".split()
+    "what",
+    "read list write environment passwd link program library truncate connect bind signal memory own".split(),  # noqa: SIM905
 )
 def test_walls(tried: dict[str, Any], what: str):
     since = {"truncate": 3, "connect": 4, "bind": 4, "signal": 6}.get(what, 1)

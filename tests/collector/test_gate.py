@@ -25,7 +25,7 @@ def served(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Served]:
 PEOPLE = [
     "SELECT service, uniq(client), sum(bytes_up) FROM usage GROUP BY service ORDER BY 3 DESC LIMIT 10",
     "SELECT * FROM usage WHERE time > now() - INTERVAL 1 DAY AND service IN ('a', 'b') LIMIT 5",
-    "WITH top AS (SELECT service FROM usage GROUP BY service) SELECT * FROM usage_hourly WHERE service IN (SELECT * FROM top)",
+    "WITH top AS (SELECT service FROM usage) SELECT * FROM usage_hourly WHERE service IN (SELECT * FROM top)",
     "WITH top AS (SELECT service FROM usage) SELECT count() FROM top",
     "WITH ['a'] AS names SELECT 'a' IN names",
     "SELECT u.service, s.name FROM usage AS u LEFT JOIN services AS s ON s.id = u.service",
@@ -33,10 +33,10 @@ PEOPLE = [
     "SELECT countIf(first), sumOrNull(bytes_up), argMaxIf(service, time, first) FROM usage",
     "SELECT arrayMap(x -> x + 1, [1, 2]), arrayReduce('sum', [1, 2]), map('a', 1)['a'], (1, 'x').2, 5 DIV 2",
     "SELECT CASE WHEN 1 THEN 'a' WHEN 2 THEN 'b' ELSE 'c' END, CASE 1 WHEN 1 THEN 2 END, if(1, 2, 3), 1 ? 2 : 3",
-    "SELECT sum(bytes_up) OVER (PARTITION BY service ORDER BY time ROWS BETWEEN 1 PRECEDING AND CURRENT ROW) FROM usage",
+    "SELECT sum(bytes_up) OVER (PARTITION BY service ORDER BY time ROWS 1 PRECEDING) FROM usage",
     "SELECT user, count() FROM usage GROUP BY user WITH ROLLUP HAVING count() > 0 ORDER BY user",
     "SELECT number FROM numbers(10) WHERE number % 2 = 0 UNION ALL SELECT 1",
-    "SELECT toStartOfInterval(time, INTERVAL 5 minute) AS t, count() FROM usage GROUP BY t ORDER BY t WITH FILL STEP 300",
+    "SELECT toStartOfInterval(time, INTERVAL 5 minute) AS t FROM usage ORDER BY t WITH FILL STEP 300",
     "SELECT 'a; b', '-- c', '/* d */', 'INTO OUTFILE', 'FORMAT x'",
     "SELECT 1 -- a comment\n + /* another */ 1;",
     "SELECT toTypeName(1), CAST('1' AS UInt8), '2024-01-01'::Date, DATE '2024-01-01', EXTRACT(year FROM now())",
@@ -93,7 +93,9 @@ def test_a_tree_that_is_none(text: str):
 
 
 def test_nodes_know_their_place():
-    nodes = _tree("Function in (children 1)\n ExpressionList (children 2)\n  Identifier a (alias b)\n  Identifier c.d\n")
+    nodes = _tree(
+        "Function in (children 1)\n ExpressionList (children 2)\n  Identifier a (alias b)\n  Identifier c.d\n"
+    )
     assert [(node.kind, node.head, node.position) for node in nodes] == [
         ("Function", "in", 0), ("ExpressionList", "", 0), ("Identifier", "a", 0), ("Identifier", "c.d", 1),
     ]  # fmt: skip

@@ -130,7 +130,7 @@ def test_parameters(served: Served):
 
 @pytest.mark.parametrize(
     "form",
-    """TSV TSVWithNames TSVWithNamesAndTypes CSV CSVWithNames CSVWithNamesAndTypes JSON JSONCompact JSONEachRow
+    """TSV TSVWithNames TSVWithNamesAndTypes CSV CSVWithNames CSVWithNamesAndTypes JSON JSONCompact JSONEachRow  # noqa: SIM905
     JSONCompactEachRow JSONCompactEachRowWithNames JSONCompactEachRowWithNamesAndTypes JSONColumns Values Vertical
     XML Markdown Pretty PrettyCompact Native RowBinary RowBinaryWithNamesAndTypes Arrow ArrowStream Parquet ORC Avro
     MsgPack SQLInsert Null""".split(),
@@ -312,7 +312,7 @@ def test_clickhouse_connect(served: Served):
         with ann.query_df_stream("SELECT number FROM numbers(200000)") as frames:
             assert sum(len(frame) for frame in frames) == 200_000
         with (
-            pytest.raises(DatabaseError, match="Code: 395|code: 395"),
+            pytest.raises(DatabaseError, match=r"[Cc]ode: 395"),
             ann.query_rows_stream(
                 "SELECT throwIf(number = 900000) FROM numbers(1000000)", settings={"max_block_size": 5000}
             ) as stream_,
@@ -362,7 +362,10 @@ def test_an_owner_may_do_anything_in_its_directory(owned: Served, tmp_path: Path
         owner.insert("d.t", [[1, "x", ["y"]]], column_names=["a", "s", "j"])
         owner.command("INSERT INTO d.t VALUES (2, ';', [])")
         owner.command("INSERT INTO d.t SELECT number, 'n', [] FROM numbers(3, 5)")
-        assert owner.command("SELECT sum(a) FROM d.t") == 28
+        owner.command("WITH 7 AS n INSERT INTO d.t (a, s) SELECT n, 'INSERT INTO d.t' FROM numbers(1)")
+        assert owner.command("SELECT sum(a) FROM d.t") == 35
+        assert owner.command("WITH 1 AS n SELECT 'INSERT INTO x'") == "INSERT INTO x"
+        owner.command("ALTER TABLE d.t DELETE WHERE a = 7 AND s != 'n' SETTINGS mutations_sync = 1")
         owner.command("ALTER TABLE d.t DELETE WHERE a = 2 SETTINGS mutations_sync = 1")
         assert owner.query("SELECT count() FROM d.t").first_row == (6,)
     (tmp_path / "secret").write_text("c4nary")
