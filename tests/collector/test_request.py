@@ -13,6 +13,7 @@ from collector.gate import insert
 from collector.request import Login, Request, form_fields, parse
 
 TEXT = st.text(max_size=40)
+HEADERS = st.sampled_from(["authorization", "x-clickhouse-user", "x-clickhouse-key", "x-clickhouse-database"])
 
 
 def test_what_is_setting_parameter_and_our_own():
@@ -43,8 +44,7 @@ def test_what_is_refused(query: bytes):
         parse(query, {})
 
 
-@given(st.dictionaries(TEXT, TEXT, max_size=8), st.dictionaries(st.sampled_from(
-    ["authorization", "x-clickhouse-user", "x-clickhouse-key", "x-clickhouse-database"]), TEXT, max_size=3))  # fmt: skip
+@given(st.dictionaries(TEXT, TEXT, max_size=8), st.dictionaries(HEADERS, TEXT, max_size=3))
 def test_any_arguments_are_read_or_refused(fields: dict[str, str], headers: dict[str, str]):
     try:
         asked = parse(urlencode(fields).encode(), headers)

@@ -130,10 +130,10 @@ def test_parameters(served: Served):
 
 @pytest.mark.parametrize(
     "form",
-    """TSV TSVWithNames TSVWithNamesAndTypes CSV CSVWithNames CSVWithNamesAndTypes JSON JSONCompact JSONEachRow  # noqa: SIM905
+    """TSV TSVWithNames TSVWithNamesAndTypes CSV CSVWithNames CSVWithNamesAndTypes JSON JSONCompact JSONEachRow
     JSONCompactEachRow JSONCompactEachRowWithNames JSONCompactEachRowWithNamesAndTypes JSONColumns Values Vertical
     XML Markdown Pretty PrettyCompact Native RowBinary RowBinaryWithNamesAndTypes Arrow ArrowStream Parquet ORC Avro
-    MsgPack SQLInsert Null""".split(),
+    MsgPack SQLInsert Null""".split(),  # noqa: SIM905
 )
 def test_a_format_is_one_answer_however_long(owned: Served, form: str):
     """What goes out in the engine's blocks reads as what it makes in one piece."""
