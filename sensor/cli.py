@@ -28,7 +28,10 @@ COMMANDS = {
     "ship": ("sensor.ship_cli:ship", "Deliver what a sensor has kept to the store."),
     "spool": ("sensor.ship_cli:spool", "What a sensor has kept and the store does not have yet."),
     "policy": ("sensor.knowledge.policy_cli:policy", "What is allowed: check, test, try on history, export."),
-    "collect": ("collector.collect_cli:collect", "Serve the store over ClickHouse's HTTP interface; its users."),
+    "collect": (
+        "collector.collect_cli:collect",
+        "Serve the store over ClickHouse's HTTP interface; its users.",
+    ),
     "store": ("collector.store_cli:store", "Look after a store: backups, checks, the rows of one person."),
     "migrate": ("collector.cli:migrate", "Bring a store's schema to this version."),
     "settings": ("sensor.settings_cli:settings", "The settings in effect and where they come from."),

@@ -176,7 +176,7 @@ class Finding:
 
 @dataclass(frozen=True, slots=True)
 class SensorStats:
-    """What a sensor saw and what it could not see, per interval. Deltas. `bytes_*` are wire bytes by visibility class."""
+    """What a sensor saw and could not see, per interval. Deltas. `bytes_*` are wire bytes by visibility class."""
 
     time: int
     end_time: int

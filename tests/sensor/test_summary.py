@@ -105,7 +105,10 @@ def test_what_could_not_be_seen_is_said():
     found = added(stats(**counts))
     found.why = "asked for"
     lines = shown(found)
-    assert "1,000 packets, 4.0 kB, portable engine (asked for); 25% of the bytes without a readable name." in lines
+    assert (
+        "1,000 packets, 4.0 kB, portable engine (asked for); 25% of the bytes without a readable name."
+        in lines
+    )
     assert lines[-1].startswith("2 packets or flows were dropped")
 
 
