@@ -150,8 +150,8 @@ def _names(command: list[str | Path]) -> tuple[int, int, int]:
 
 
 def _row(tool: str, command: list[str | Path], names: tuple[int, int, int] | None = None) -> Row:
-    _say(tool)
     cost = run(command)
+    _say(f"{tool}: {cost.wall:.2f} s, CPU {cost.cpu:.2f} s")
     words = cost.said.split()
     if names is None and len(words) == 3 and all(word.isdigit() for word in words):
         names = int(words[0]), int(words[1]), int(words[2])

@@ -22,18 +22,18 @@ pub struct Record {
     pub length: u32,
 }
 
-/// Appends the block's frames, with the VLAN tag that the kernel or the card took off back in its place.
-pub fn unpack(block: &mut [u8], records: &mut Vec<Record>) {
+/// Appends the block's frames; in Ethernet ones the VLAN tag that the kernel or the card took off is back in its place.
+pub fn unpack(block: &mut [u8], ethernet: bool, records: &mut Vec<Record>) {
     let count = word(block, COUNT).unwrap_or_default();
     let mut at = word(block, FIRST).unwrap_or_default() as usize;
     for _ in 0..count {
-        let Some((record, next)) = frame(block, at) else { return };
+        let Some((record, next)) = frame(block, at, ethernet) else { return };
         records.push(record);
         at = at.saturating_add(next);
     }
 }
 
-fn frame(block: &mut [u8], at: usize) -> Option<(Record, usize)> {
+fn frame(block: &mut [u8], at: usize, ethernet: bool) -> Option<(Record, usize)> {
     let header: [u8; 40] = array(block, at)?;
     let word = |offset| word(&header, offset);
     let half = |offset| array(&header, offset).map(u16::from_ne_bytes);
@@ -46,7 +46,7 @@ fn frame(block: &mut [u8], at: usize) -> Option<(Record, usize)> {
     };
     record.end = record.start.saturating_add(captured);
     block.get(record.start..record.end)?;
-    if status & VLAN_VALID != 0 && captured >= MACS {
+    if ethernet && status & VLAN_VALID != 0 && captured >= MACS {
         let tpid = if status & TPID_VALID != 0 { half(36)? } else { ETH_8021Q };
         let [t0, t1] = tpid.to_be_bytes();
         let [_, _, c0, c1] = word(32)?.to_be_bytes();
@@ -92,4 +92,93 @@ pub fn spread() -> Vec<Instruction> {
     program.extend(mix);
     program.push((0x06, 0, 0, 0)); // neither: worker 0
     program
+}
+
+#[cfg(test)]
+#[allow(clippy::unwrap_used, clippy::arithmetic_side_effects, clippy::indexing_slicing)]
+mod tests {
+    use super::*;
+
+    /// A block of one frame, whose bytes begin `room` after its header.
+    fn block(room: usize, captured: u32, status: u32) -> Vec<u8> {
+        let mut block = vec![0_u8; 512];
+        let mut put = |at: usize, bytes: &[u8]| block[at..at + bytes.len()].copy_from_slice(bytes);
+        put(COUNT, &1_u32.to_ne_bytes());
+        put(FIRST, &48_u32.to_ne_bytes());
+        for (at, value) in [(0, 0), (4, 7), (8, 9), (12, captured), (16, 1_500), (20, status), (32, 0x2042)] {
+            put(48 + at, &u32::to_ne_bytes(value));
+        }
+        put(48 + 24, &u16::to_ne_bytes(u16::try_from(40 + room).unwrap()));
+        put(48 + 36, &0x88a8_u16.to_ne_bytes());
+        put(48 + 40 + room, b"ddddddssssss\x08\x00payload");
+        block
+    }
+
+    fn only(mut block: Vec<u8>, ethernet: bool) -> Option<(Record, Vec<u8>)> {
+        let mut records = Vec::new();
+        unpack(&mut block, ethernet, &mut records);
+        records.first().map(|record| (*record, block[record.start..record.end].to_vec()))
+    }
+
+    #[test]
+    fn a_frame_as_it_is() {
+        for (status, ethernet) in [(0, true), (VLAN_VALID, false)] {
+            let (record, data) = only(block(42, 21, status), ethernet).unwrap();
+            assert_eq!((record.time, record.length), (7_000_000_009, 1_500));
+            assert_eq!(data, b"ddddddssssss\x08\x00payload");
+        }
+    }
+
+    #[test]
+    fn a_tag_is_put_back() {
+        let (record, data) = only(block(42, 21, VLAN_VALID), true).unwrap();
+        assert_eq!((record.length, data), (1_504, b"ddddddssssss\x81\x00\x20\x42\x08\x00payload".to_vec()));
+        let (_, data) = only(block(42, 21, VLAN_VALID | TPID_VALID), true).unwrap();
+        assert_eq!(data, b"ddddddssssss\x88\xa8\x20\x42\x08\x00payload");
+    }
+
+    #[test]
+    fn what_cannot_be_is_left_out() {
+        assert!(only(block(42, 5_000, 0), true).is_none());
+        assert!(only(block(3, 21, VLAN_VALID), true).is_none());
+        assert!(only(vec![0xff; 512], true).is_none());
+        assert!(only(vec![0xff; 4], true).is_none());
+    }
+
+    /// What the kernel does with a program, for the instructions that `spread` uses.
+    fn runs(program: &[Instruction], protocol: u32, ip: &[u8]) -> u32 {
+        let (mut a, mut x, mut at) = (0_u32, 0_u32, 0_usize);
+        loop {
+            let (code, jt, jf, k) = program[at];
+            at += 1;
+            match code {
+                0x28 => a = protocol,
+                0x20 => a = u32::from_be_bytes(array(ip, (k - 0xfff0_0000) as usize).unwrap()),
+                0x07 => x = a,
+                0x0c => a = a.wrapping_add(x),
+                0x24 => a = a.wrapping_mul(k),
+                0x74 => a >>= k,
+                0x15 => at += usize::from(if a == k { jt } else { jf }),
+                0x16 => return a,
+                _ => return k,
+            }
+        }
+    }
+
+    #[test]
+    fn both_directions_go_to_one_worker_and_hosts_to_many() {
+        let program = spread();
+        for (protocol, head, size) in [(0x0800, 12, 4), (0x86dd, 8, 16)] {
+            let mut used = std::collections::HashSet::new();
+            for host in 0..=255_u8 {
+                let (client, server) = (vec![host; size], vec![9_u8; size]);
+                let packet = |a: &[u8], b: &[u8]| [&vec![0_u8; head], a, b].concat();
+                let there = runs(&program, protocol, &packet(&client, &server)) % 4;
+                assert_eq!(there, runs(&program, protocol, &packet(&server, &client)) % 4);
+                used.insert(there);
+            }
+            assert_eq!(used.len(), 4);
+        }
+        assert_eq!(runs(&program, 0x0806, &[]), 0);
+    }
 }

@@ -13,6 +13,8 @@ use std::sync::{Arc, Condvar, Mutex, MutexGuard, PoisonError};
 use std::thread::JoinHandle;
 use std::time::{Duration, Instant, SystemTime, UNIX_EPOCH};
 
+/// LINKTYPE_ETHERNET
+const ETHERNET: u32 = 1;
 /// Facts that wait for Python; beyond it workers wait, and the kernel counts what finds no room.
 const WAITING: usize = 1 << 18;
 /// How far the engine's time stays behind the clock: what is in an open block is older than now.
@@ -251,7 +253,7 @@ impl Worker {
             let link = ring.link;
             let Some(block) = ring.block() else { continue };
             self.records.clear();
-            unpack(block, &mut self.records);
+            unpack(block, link == ETHERNET, &mut self.records);
             let block = &*block;
             if let Some(evidence) = &mut self.evidence {
                 for record in &self.records {
