@@ -3,7 +3,7 @@ PYTHON ?= python3
 PY := .venv/bin/python
 AISCOPE := .venv/bin/aiscope
 
-.PHONY: help demo test lint fix types native bench fuzz docs wheel clean
+.PHONY: help demo test lint fix types native proxy bench bench-dlp fuzz docs catalogue-docs wheel clean
 
 help: ## this list
 	@grep -hE '^[a-z-]+:.*##' $(MAKEFILE_LIST) | awk -F':.*## ' '{printf "  make %-8s %s\n", $$1, $$2}'
@@ -20,10 +20,18 @@ help: ## this list
 	$(PY) -m pip install --quiet --editable '.[dev]'
 	@touch $@ .venv/ready
 
+.venv-proxy/ready: pyproject.toml
+	$(PYTHON) -m venv .venv-proxy
+	.venv-proxy/bin/python -m pip install --quiet --upgrade pip
+	AISCOPE_NATIVE=no .venv-proxy/bin/python -m pip install --quiet --editable '.[proxy]'
+	@touch $@
+
 demo: .venv/ready ## an hour of office traffic: read, stored, summed up, on a dashboard
 	$(PY) deploy/demo/run.py
 
-test: .venv/ready-dev ## everything the product promises, with the real parts
+proxy: .venv/ready .venv-proxy/ready ## the environment of `aiscope proxy`: mitmproxy and its pins
+
+test: .venv/ready-dev .venv-proxy/ready ## everything the product promises, with the real parts
 	@sh tests/system-packages.sh
 	$(PY) -m pytest
 
@@ -62,4 +70,4 @@ docs: .venv/ready-dev ## pages that are generated from the code
 	$(AISCOPE) catalogue schema > signatures/schema/service.schema.json
 
 clean: ## what make made
-	rm -rf .venv .demo .bench .fuzz build dist *.egg-info
+	rm -rf .venv .venv-proxy .venv-sdk .demo .bench .fuzz build dist *.egg-info
