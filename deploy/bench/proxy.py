@@ -8,6 +8,7 @@ Prints medians in milliseconds and what is added over bare mitmproxy. Needs `mak
 from __future__ import annotations
 
 import argparse
+import itertools
 import json
 import resource
 import socket
@@ -25,7 +26,9 @@ sys.path.insert(0, str(ROOT))
 
 from tests.sensor.proxy.lab import Lab, free_port, laboratory, running  # noqa: E402
 
-WORDS = "Please summarise the minutes of our meeting about the new warehouse and its opening hours in the city. "
+WORDS = (
+    "Please summarise the minutes of our meeting about the new warehouse and its opening hours in the city. "
+)
 POLICY = (
     "version: bench\ndefault: allow\nrules: [{id: keys, match: {data_class: credentials}, verdict: block}]\n"
 )
@@ -46,7 +49,9 @@ class Client:
         self._name, self._rest = name, b""
 
     def send(self, body: bytes) -> None:
-        head = f"POST /v1/chat/completions HTTP/1.1\r\nhost: {self._name}\r\ncontent-type: application/json\r\n"
+        head = (
+            f"POST /v1/chat/completions HTTP/1.1\r\nhost: {self._name}\r\ncontent-type: application/json\r\n"
+        )
         self._socket.sendall(f"{head}content-length: {len(body)}\r\n\r\n".encode() + body)
 
     def ask(self, body: bytes) -> float:
@@ -59,7 +64,11 @@ class Client:
             if rest:
                 break
             self._rest += data
-        size = next(int(line.split(b":")[1]) for line in head.split(b"\r\n") if line.lower().startswith(b"content-length"))
+        size = next(
+            int(line.split(b":")[1])
+            for line in head.split(b"\r\n")
+            if line.lower().startswith(b"content-length")
+        )
         while len(rest) < size:
             rest += self._socket.recv(65_536)
         self._rest = b""
@@ -72,10 +81,10 @@ class Client:
         data, times, seen = b"", [], 0
         while b"[DONE]" not in data:
             data += self._socket.recv(65_536)
-            count = data.count(b'"content":"')
+            count = data.count(b'"content":')
             times += [time.perf_counter()] * (count - seen)
             seen = count
-        return times[1] - begun, statistics.median(b - a for a, b in zip(times, times[1:], strict=False))
+        return times[1] - begun, statistics.median(b - a for a, b in itertools.pairwise(times))
 
 
 @contextmanager
@@ -127,28 +136,53 @@ def main() -> None:
                 "bare": folder / "mitmproxy-ca-cert.pem",
                 "aiscope": proxy.certificate,
             }
-            for label, size, share in (("4 kB prompt, p50 ms", 4096, 1), ("1 MB prompt, p50 ms", 1 << 20, 10)):
+            for label, size, share in (
+                ("4 kB prompt, p50 ms", 4096, 1),
+                ("1 MB prompt, p50 ms", 1 << 20, 10),
+            ):
                 body, clients = prompt(size), {w: Client(lab, ports[w], authority[w]) for w in ports}
 
-                def many(way: str, body: bytes = body, clients: dict[str, Client] = clients, share: int = share) -> float:
+                def many(
+                    way: str, body: bytes = body, clients: dict[str, Client] = clients, share: int = share
+                ) -> float:
                     times = [clients[way].ask(body) for _ in range(max(5, arguments.requests // share))]
                     return statistics.median(times)
 
                 show(label, medians(arguments.rounds, {way: (lambda way=way: many(way)) for way in ports}))  # type: ignore[misc]
-            streamed = {way: [Client(lab, ports[way], authority[way]).stream(prompt(500, stream=True)) for _ in range(10)] for way in ports}
+            streamed = {
+                way: [
+                    Client(lab, ports[way], authority[way]).stream(prompt(100, stream=True))
+                    for _ in range(10)
+                ]
+                for way in ports
+            }
             for label, column in (("first text, p50 ms", 0), ("between texts, p50 ms", 1)):
-                show(label, {way: statistics.median(t[column] for t in times) * 1000 for way, times in streamed.items()})
-        with bare(lab, folder, "--set", "ignore_hosts=.*") as other, lab.proxy(POLICY, {}, "--enforce") as proxy:
+                show(
+                    label,
+                    {
+                        way: statistics.median(t[column] for t in times) * 1000
+                        for way, times in streamed.items()
+                    },
+                )
+        with (
+            bare(lab, folder, "--set", "ignore_hosts=.*") as other,
+            lab.proxy(POLICY, {}, "--enforce") as proxy,
+        ):
             passing = {"direct": None, "bare": other, "aiscope": proxy.port}
             body = prompt(1 << 20)
             kept = {w: Client(lab, passing[w], lab.authority, "plain.example.com") for w in passing}
             found = medians(
                 arguments.rounds,
-                {way: (lambda way=way: statistics.median(kept[way].ask(body) for _ in range(20))) for way in passing},  # type: ignore[misc]
+                {
+                    way: (lambda way=way: statistics.median(kept[way].ask(body) for _ in range(20)))
+                    for way in passing
+                },  # type: ignore[misc]
             )
             show("passthrough of 1 MB, p50 ms", found)
             print(f"passthrough against bare mitmproxy: {found['bare'] / found['aiscope']:.2f}")
-    print(f"peak RSS of all processes that ended: {resource.getrusage(resource.RUSAGE_CHILDREN).ru_maxrss >> 10} MB")
+    print(
+        f"peak RSS of all processes that ended: {resource.getrusage(resource.RUSAGE_CHILDREN).ru_maxrss >> 10} MB"
+    )
 
 
 if __name__ == "__main__":

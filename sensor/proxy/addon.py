@@ -59,6 +59,7 @@ class Inspection(Boundary):
     @guarded
     def requestheaders(self, flow: http.HTTPFlow) -> None:
         """Whose request it is, whether it is read, and whether its body can be held."""
+        self._handshakes.requested(flow.client_conn.id)
         if flow.response:
             return  # not authenticated
         if self.local(flow):
@@ -84,7 +85,6 @@ class Inspection(Boundary):
         if isinstance(mine, Local):
             self._answer_locally(flow)
         elif mine is not None and not flow.response:
-            self._handshakes.requested(flow.client_conn.id)
             if flow.request.stream:
                 mine.seen.asked = await self._.workers.run(1 << 30, analyse.ask, mine.uploaded(self._.key()))
             else:
