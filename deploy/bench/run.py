@@ -103,7 +103,14 @@ def _commands(file: Path) -> Iterator[tuple[str, list[str | Path], list[str | Pa
         named = _counted(["ndpiReader", "-v", "1", "-i", file], "ndpi")
         yield "nDPI (ndpiReader)", ["ndpiReader", "-q", "-i", file], named
     if shutil.which("tshark"):
-        fields = ["-e", "tls.handshake.extensions_server_name", "-e", "quic.version", "-e", "dns.flags.response"]
+        fields = [
+            "-e",
+            "tls.handshake.extensions_server_name",
+            "-e",
+            "quic.version",
+            "-e",
+            "dns.flags.response",
+        ]
         command = ["tshark", "-n", "-r", file, "-Y", "tls.handshake.type==1 or dns", "-T", "fields", *fields]
         yield "tshark, fields", _counted(command, "tshark"), None
     out = BENCH / "flows"
