@@ -248,7 +248,6 @@ def raw(served: Served, sent: bytes, seconds: float = 5) -> bytes:
         b"POST / HTTP/1.1\r\nHost: x\r\nTransfer-Encoding: chunked\r\n\r\nffffffffffffffffff\r\n",
         b"GET / HTTP/1.1\r\n\r\n",
         b"\x16\x03\x01\x02\x00\x01\x00\x01\xfc\x03\x03",
-        b"GET / HTTP/1.1\nHost: x\n X: folded\n\n",
     ],
 )
 def test_http_that_is_none(served: Served, sent: bytes):
