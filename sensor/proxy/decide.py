@@ -15,7 +15,7 @@ from sensor.knowledge.catalogue_model import USE
 
 HOPS = frozenset({"cdn", "telemetry"})  # no content of people; never decrypted
 REMEMBERED = 20_000
-QUICK = 20.0  # seconds: who leaves without a request later than this had an idle connection
+QUICK = 2.0  # seconds: who pins leaves at once; browsers keep an unused connection for 10 s
 
 
 class Targets:
