@@ -3,7 +3,7 @@ PYTHON ?= python3
 PY := .venv/bin/python
 AISCOPE := .venv/bin/aiscope
 
-.PHONY: help demo test lint fix types native proxy bench bench-store bench-dlp fuzz docs catalogue-docs wheel clean
+.PHONY: help demo test lint fix types native engine proxy test-faults bench bench-store bench-dlp fuzz docs catalogue-docs wheel clean
 
 help: ## this list
 	@grep -hE '^[a-z-]+:.*##' $(MAKEFILE_LIST) | awk -F':.*## ' '{printf "  make %-8s %s\n", $$1, $$2}'
@@ -61,9 +61,17 @@ bench-store: .venv/ready-dev ## the collector's rows per second, latency, bytes 
 bench-dlp: .venv/ready-dev ## precision, recall and speed of the data classes
 	$(PY) tests/sensor/proxy/dlp/bench.py
 
-fuzz: .venv/ready-dev ## the parsers against hostile bytes, a minute each
+test-faults: .venv/ready-dev ## hundreds of crashes, cuts and full disks: nothing lost, nothing doubled
+	FAULTS=300 $(PY) -m pytest tests/faults -s
+
+fuzz: .venv/ready-dev ## parsers and native engine against hostile bytes, a minute each (SECONDS=60)
 	$(PY) -m pip install --quiet atheris
-	mkdir -p .fuzz/wire && $(PY) tests/fuzz/fuzz_wire.py .fuzz/wire -max_total_time=60 -max_len=4096
+	$(PY) tests/fuzz/run.py
+
+engine: ## the native engine built into this tree; by rename, for a running process has the old one mapped
+	cargo build --release --manifest-path sensor/packets/core/Cargo.toml
+	cp sensor/packets/core/target/release/lib_core.so sensor/.core.new
+	mv sensor/.core.new sensor/_core.abi3.so
 
 catalogue-docs: .venv/ready ## the catalogue as a page to browse
 	$(AISCOPE) catalogue page catalogue.html
