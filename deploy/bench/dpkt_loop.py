@@ -20,7 +20,7 @@ with open(sys.argv[1], "rb") as file:  # noqa: PTH123
         try:
             if isinstance(segment, dpkt.udp.UDP):
                 if 53 in (segment.sport, segment.dport):
-                    found["dns"] += len(dpkt.dns.DNS(payload).qd)
+                    found["dns"] += dpkt.dns.DNS(payload).qr == dpkt.dns.DNS_Q
             elif payload[:1] == b"\x16" and payload[5:6] == b"\x01":
                 hello = dpkt.ssl.TLSHandshake(dpkt.ssl.TLSRecord(payload).data).data
                 found["tls"] += any(kind == 0 for kind, _ in hello.extensions)

@@ -16,6 +16,6 @@ with open(sys.argv[1], "rb", buffering=1 << 20) as file:  # noqa: PTH123
             continue
         kind = next((name for name in ("quic", "tls", "dns") if name in said), "")
         client = said.get("tls", {}).get("client", {})
-        if kind == "dns" or (kind and client.get("server_name")):
+        if "query" in said.get("dns", {}) or (kind != "dns" and kind and client.get("server_name")):
             found[kind] += 1
 print(found["tls"], found["quic"], found["dns"])

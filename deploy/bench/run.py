@@ -100,7 +100,7 @@ def _commands(file: Path) -> Iterator[tuple[str, list[str | Path], list[str | Pa
         if python := _environment(package):
             yield package, [python, HERE / script, file], None
     if shutil.which("ndpiReader"):
-        named = _counted(["ndpiReader", "-v", "1", "-i", file], "ndpi")
+        named = _counted(["ndpiReader", "-v", "2", "-i", file], "ndpi")
         yield "nDPI (ndpiReader)", ["ndpiReader", "-q", "-i", file], named
     if shutil.which("tshark"):
         fields = [
