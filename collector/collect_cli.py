@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import ipaddress
 import re
+from importlib import import_module
 from pathlib import Path
 from typing import Any
 
@@ -54,7 +55,6 @@ def collect(
     if ctx.invoked_subcommand:
         return
     from collector import confine
-    from collector.serve import Serving, serve
 
     host, port = _address(listen)
     if owner and not _loopback(host):
@@ -70,9 +70,12 @@ def collect(
     if owner is None:
         from sensor.config import load
 
-        confine.migrate(directory, load().retention.model_dump())
+        with confine.migration(directory, load().retention.model_dump()):
+            import_module("collector.server")  # meanwhile
         users = _users(users, directory)
         users.parent.mkdir(mode=0o700, parents=True, exist_ok=True)
+    from collector.serve import Serving, serve
+
     serve(Serving(directory, host, port, None if owner else users, certificate, key, client_ca))
 
 
