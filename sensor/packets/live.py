@@ -218,9 +218,9 @@ def _socket(interface: str, options: Options) -> L2ListenSocket:
     except Scapy_Exception as error:
         raise ValueError(f"{interface}: {error}") from None
     try:
-        opened.ins.setsockopt(socket.SOL_SOCKET, _RCVBUFFORCE, RING)
+        opened.ins.setsockopt(socket.SOL_SOCKET, _RCVBUFFORCE, options.ring)
     except PermissionError:  # without CAP_NET_ADMIN up to net.core.rmem_max
-        opened.ins.setsockopt(socket.SOL_SOCKET, socket.SO_RCVBUF, RING)
+        opened.ins.setsockopt(socket.SOL_SOCKET, socket.SO_RCVBUF, options.ring)
     if opened.ins.getsockname()[3] == _LOOPBACK:
         opened.ins.setsockopt(_SOL_PACKET, _IGNORE_OUTGOING, 1)  # it comes in as well
     return opened
