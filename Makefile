@@ -3,7 +3,7 @@ PYTHON ?= python3
 PY := .venv/bin/python
 AISCOPE := .venv/bin/aiscope
 
-.PHONY: help demo test lint fix types native engine proxy test-faults bench bench-store bench-dlp fuzz docs catalogue-docs wheel clean
+.PHONY: help demo test lint fix types native engine proxy test-faults bench bench-store bench-proxy bench-dlp fuzz docs catalogue-docs wheel clean
 
 help: ## this list
 	@grep -hE '^[a-z-]+:.*##' $(MAKEFILE_LIST) | awk -F':.*## ' '{printf "  make %-8s %s\n", $$1, $$2}'
@@ -54,6 +54,12 @@ native: ## the Rust engine: format, clippy, unit tests
 wheel: .venv/ready-dev ## a wheel with the native engine for every Python from 3.11 on
 	AISCOPE_NATIVE=yes $(PY) -m pip wheel --quiet --no-deps --wheel-dir dist .
 	@ls dist/*.whl
+
+bench: .venv/ready-dev ## both engines, the peers and the limit in one run, into docs/performance.md (needs gcc; root for live)
+	$(PY) deploy/bench/run.py
+
+bench-proxy: .venv/ready-dev .venv-proxy/ready ## what inspection costs: direct, bare mitmproxy, aiscope
+	$(PY) deploy/bench/proxy.py
 
 bench-store: .venv/ready-dev ## the collector's rows per second, latency, bytes per row
 	$(PY) -m collector.bench.store
