@@ -129,9 +129,7 @@ class Answer:
             yield _drained(sink)
 
     def _whole(self) -> Iterator[bytes]:
-        data = self._counted(self._handle.query(*self._query))
-        self.close()
-        yield data
+        yield self._counted(self._handle.query(*self._query))
 
     def _counted(self, result: Any) -> bytes:
         data = bytes(result.bytes())
