@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import ipaddress
 import re
-from importlib import import_module
 from pathlib import Path
 from typing import Any
 
@@ -55,6 +54,7 @@ def collect(
     if ctx.invoked_subcommand:
         return
     from collector import confine
+    from collector.serve import Serving, serve
 
     host, port = _address(listen)
     if owner and not _loopback(host):
@@ -70,12 +70,9 @@ def collect(
     if owner is None:
         from sensor.config import load
 
-        with confine.migration(directory, load().retention.model_dump()):
-            import_module("collector.server")  # meanwhile
+        confine.migrate(directory, load().retention.model_dump())
         users = _users(users, directory)
         users.parent.mkdir(mode=0o700, parents=True, exist_ok=True)
-    from collector.serve import Serving, serve
-
     serve(Serving(directory, host, port, None if owner else users, certificate, key, client_ca))
 
 

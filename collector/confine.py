@@ -12,8 +12,7 @@ import os
 import subprocess
 import sys
 import sysconfig
-from collections.abc import Iterable, Iterator
-from contextlib import contextmanager
+from collections.abc import Iterable
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -127,23 +126,16 @@ def needed() -> list[Path]:
     ]
 
 
-@contextmanager
-def migration(directory: Path, retention: dict[str, int]) -> Iterator[None]:
-    """Bring the store to this version's schema in a process of its own, which is waited for at the end of the block.
-
-    OSError with its words when it fails.
-    """
+def migrate(directory: Path, retention: dict[str, int]) -> None:
+    """Bring the store to this version's schema in a process of its own. OSError with its words when it fails."""
     code = (
         "import json, sys; from collector.store import open_store; "
         "open_store(sys.argv[1], retention=json.loads(sys.argv[2])).close()"
     )
     command = [sys.executable, "-c", code, f"chdb://{directory}", json.dumps(retention)]
-    pipe = subprocess.PIPE
-    with subprocess.Popen(command, stdout=subprocess.DEVNULL, stderr=pipe, text=True) as child:
-        yield
-        _, said = child.communicate()
-    if child.returncode:
-        raise OSError((said.strip().splitlines() or ["the store cannot be migrated"])[-1])
+    done = subprocess.run(command, capture_output=True, text=True, check=False)
+    if done.returncode:
+        raise OSError((done.stderr.strip().splitlines() or ["the store cannot be migrated"])[-1])
 
 
 def configuration(directory: Path, bounds: Bounds, key: str | None) -> Path:

@@ -35,16 +35,12 @@ _INSERTS = re.compile(
 
 
 class Answer:
-    """The rows of one statement, in parts. `summary` counts what the engine read and gave so far.
-
-    After the last part it closes itself.
-    """
+    """The rows of one statement, in parts. `summary` counts what the engine read and gave so far."""
 
     def __init__(self, handle: Any, text: str, form: str, parameters: dict[str, str]) -> None:
         self._handle = handle
         self._query = (text, form, parameters)
         self._stream: Any = None
-        self.closed = False
         self.summary = {"read_rows": 0, "read_bytes": 0, "result_rows": 0, "result_bytes": 0}
         self._parts = self._make()
         try:
@@ -53,31 +49,18 @@ class Answer:
             self.close()
             raise from_engine(error) from None
 
-    @property
-    def ready(self) -> bool:
-        """Does `next` answer at once, so that no thread is needed?"""
-        return self._first is not None or self.closed
-
     def next(self) -> bytes | None:
         """The next part, None after the last."""
         if self._first is not None:
             part, self._first = self._first, None
             return part
-        if self.closed:
-            return None
         try:
-            following = next(self._parts, None)
+            return next(self._parts, None)
         except RuntimeError as error:
             raise from_engine(error) from None
-        if following is None:
-            self.close()
-        return following
 
     def close(self) -> None:
         """Stop the statement if it still runs, and free its handle."""
-        if self.closed:
-            return
-        self.closed = True
         if self._stream is not None:
             with contextlib.suppress(RuntimeError):  # it had failed
                 self._stream.close()

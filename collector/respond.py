@@ -107,8 +107,7 @@ class Responder:
     async def _passed(self, message: Message) -> None:
         """Hand on, unless the client does not take it."""
         try:
-            async with asyncio.timeout(SEND_SECONDS):
-                await self._send(message)
+            await asyncio.wait_for(self._send(message), SEND_SECONDS)
         except TimeoutError:
             raise ClientDisconnect from None
 

@@ -32,7 +32,6 @@ from collector.statement import Outcome
 from collector.users import User
 
 BODY_SECONDS = 30.0  # until the next part of a body
-HOP = 256 << 10  # of a body is gathered before the thread that reads it wakes up
 BUFFER = 8 << 20  # of an answer is kept for a client that waits for the query's end
 STRETCHING = 8  # passwords that wait for their turn
 PUNISHED = 64  # failed logins that are slowed at the same time
@@ -210,27 +209,19 @@ class Collector:
         decoder = Decoder(http.headers.get("content-encoding", "").strip().lower())
         stream = http.stream()
 
-        async def receive() -> bytes:
-            """About HOP bytes, fewer at the end, none after it: a hop between threads costs more than a part."""
-            gathered = bytearray()
+        async def receive() -> bytes | None:
             try:
-                while len(gathered) < HOP:
-                    async with asyncio.timeout(BODY_SECONDS):
-                        part = await anext(stream, b"")
-                    if not part:
-                        break
-                    gathered += part
+                return await asyncio.wait_for(anext(stream, None), BODY_SECONDS)
             except TimeoutError:
                 raise Refused(
                     "SOCKET_TIMEOUT", f"nothing of the body came for {BODY_SECONDS:.0f} s"
                 ) from None
-            return bytes(gathered)
 
         def pieces() -> Iterator[bytes]:
             if work.read:
                 return
             work.read = True
-            while part := asyncio.run_coroutine_threadsafe(receive(), loop).result():
+            while (part := asyncio.run_coroutine_threadsafe(receive(), loop).result()) is not None:
                 for piece in decoder.decode(part):
                     work.received += len(piece)
                     if work.received > self.bounds.body_bytes:
@@ -259,24 +250,20 @@ class Collector:
             await responder.begin(outcome.form, self._summary(answer.summary, work), asked.compress)
             for early in held:
                 await responder.part(early)
-            while not gone.done() and (part := await self._next(answer)) is not None:
+            while not gone.done() and (part := await self._thread(answer.next)) is not None:
                 await responder.part(part)
             if gone.done():
                 raise ClientDisconnect
             await responder.end()
         finally:
             gone.cancel()
-            if not answer.closed:
-                await self._thread(answer.close)
-
-    async def _next(self, answer: Answer) -> bytes | None:
-        return answer.next() if answer.ready else await self._thread(answer.next)
+            await self._thread(answer.close)
 
     async def _held(self, answer: Answer) -> list[bytes]:
         """Parts up to the end, or as many as are kept."""
         held: list[bytes] = []
         size = 0
-        while size < BUFFER and (part := await self._next(answer)) is not None:
+        while size < BUFFER and (part := await self._thread(answer.next)) is not None:
             held.append(part)
             size += len(part)
         return held
