@@ -102,7 +102,8 @@ def _litellm(text: str, stream: bool, model: str, retries: int) -> str:
 
     options: Any = {
         "api_key": "k-litellm",
-        "num_retries": retries,
+        # Its own retries repeat every error, a refusal too; the OpenAI client below it repeats what may pass.
+        "max_retries": retries,
         "messages": [{"role": "user", "content": text}],
     }
     found: Any = litellm.completion(model=f"openai/{model}", stream=stream, **options)
