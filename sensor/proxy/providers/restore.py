@@ -145,9 +145,9 @@ class Restorer:
 
     def _strings(self, tree: Any) -> bool:
         """Whole texts beside the portions: final events, tools' arguments."""
-        changed, todo, left = False, [tree], STRINGS
-        while todo and left:
-            node = todo.pop()
+        changed, waiting, left = False, [tree], STRINGS
+        while waiting and left:
+            node = waiting.pop()
             if not isinstance(node, dict | list):
                 continue
             for key, value in list(node.items() if isinstance(node, dict) else enumerate(node)):
@@ -156,7 +156,7 @@ class Restorer:
                     text = self._put_back(value, inside_json=key == "arguments")
                     changed, node[key] = changed or text != value, text
                 elif isinstance(value, dict | list):
-                    todo.append(value)
+                    waiting.append(value)
         return changed
 
     def _released(self) -> list[bytes]:

@@ -89,20 +89,20 @@ class Web(Provider):
 
 def _named(tree: Any) -> list[Attachment]:
     """Files that a message refers to by name."""
-    todo, found = [(tree, "")], list[Attachment]()
+    waiting, found = [(tree, "")], list[Attachment]()
     for _ in range(5_000):
-        if not todo:
+        if not waiting:
             break
-        node, key = todo.pop()
+        node, key = waiting.pop()
         if isinstance(node, list):
-            todo += [(item, key) for item in node[:1_000]]
+            waiting += [(item, key) for item in node[:1_000]]
         elif isinstance(node, dict):
             name = shapes.clean(node.get("name") or node.get("file_name") or node.get("fileName"), 255)
             if name and key in ("attachments", "files", "attached_files", "fileAttachments"):
                 kind = shapes.clean(node.get("mime_type") or node.get("mimeType") or node.get("file_type"))
                 size = node.get("size", node.get("file_size"))
                 found.append(Attachment(name, kind, size if isinstance(size, int) else None))
-            todo += list(zip(node.values(), node, strict=True))[:1_000]
+            waiting += list(zip(node.values(), node, strict=True))[:1_000]
     return found
 
 
