@@ -359,7 +359,7 @@ def _numbers(rng: values.Rng) -> str:
 def _hexes(rng: values.Rng) -> str:
     return rng.choice(
         (f"sha256:{values.pick(rng, values.HEX, 64)}", f"\"integrity\": \"sha512-{values.pick(rng, values.B64, 86)}==\"", f"md5 {values.pick(rng, values.HEX, 32)}  file.tar.gz", f"uuid {values.uuid(rng)}", f"data:image/png;base64,iVBORw0KGgo{values.pick(rng, values.B64, 300)}==", f"etag: \"{values.pick(rng, values.HEX, 32)}\"",
-         f"resolved \"https://packages.example.org/a/-/a-1.0.0.tgz#{values.pick(rng, values.HEX, 40)}\"", f"0x{values.pick(rng, values.HEX, 40)}", f"h1:{values.pick(rng, values.B64, 43)}=", f"git checkout {values.pick(rng, values.HEX, 12)}", f"--hash=sha256:{values.pick(rng, values.HEX, 64)}", f"docker pull a@sha256:{values.pick(rng, values.HEX, 64)}",
+         f"resolved \"https://packages.example.org/a/-/a-1.0.0#{values.pick(rng, values.HEX, 40)}\"", f"0x{values.pick(rng, values.HEX, 40)}", f"h1:{values.pick(rng, values.B64, 43)}=", f"git checkout {values.pick(rng, values.HEX, 12)}", f"--hash=sha256:{values.pick(rng, values.HEX, 64)}", f"docker pull a@sha256:{values.pick(rng, values.HEX, 64)}",
          f"checksum = \"{values.pick(rng, values.HEX, 64)}\"", f"color: #{values.pick(rng, values.HEX, 6)}; id={values.pick(rng, values.HEX, 24)}", f"nonce={values.pick(rng, values.ALNUM, 22)}", f"<script nonce=\"{values.pick(rng, values.B64, 22)}\" src=\"/a.{values.pick(rng, values.HEX, 8)}.js\">", " ".join(values.pick(rng, values.HEX, 4) for _ in range(24)))
     )  # fmt: skip
 
