@@ -9,8 +9,6 @@ from sensor import config
 from sensor.config import SettingsError, load, resolve
 from sensor.packets.facts import Limits
 
-ROOT = Path(__file__).parents[2]
-
 
 @pytest.fixture(autouse=True)
 def nothing_set(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
@@ -18,7 +16,7 @@ def nothing_set(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
     import os
 
     for name in list(os.environ):
-        if name.startswith(config.PREFIX):
+        if name.startswith("AISCOPE_"):
             monkeypatch.delenv(name)
     monkeypatch.setenv("XDG_DATA_HOME", str(tmp_path / "data"))
     monkeypatch.chdir(tmp_path)
@@ -103,6 +101,12 @@ def test_unknown_variables_are_refused(name: str, monkeypatch: pytest.MonkeyPatc
         load()
 
 
+@pytest.mark.parametrize("name", sorted(config.OTHERS - {config.CONFIG}))
+def test_variables_of_the_build_and_of_the_tests_are_no_settings(name: str, monkeypatch: pytest.MonkeyPatch):
+    monkeypatch.setenv(name, "yes")
+    assert resolve()[1] == {}
+
+
 def test_variables_with_lists_paths_and_several_words(monkeypatch: pytest.MonkeyPatch):
     monkeypatch.setenv("AISCOPE_SENSOR_RELAYS", "10.0.0.1, 10.1.0.0/16")
     monkeypatch.setenv("AISCOPE_SENSOR_NAMES_KEY", "/k")
@@ -128,15 +132,3 @@ def test_a_variable_for_a_whole_section_is_refused(monkeypatch: pytest.MonkeyPat
 def test_a_file_that_is_not_there():
     with pytest.raises(OSError, match=r"none\.toml"):
         load(Path("none.toml"))
-
-
-def test_the_page_is_current():
-    assert (ROOT / "docs/settings.md").read_text("utf-8") == config.markdown(), (
-        "run: aiscope settings --markdown > docs/settings.md"
-    )
-
-
-def test_every_setting_has_a_meaning():
-    names = [name for name, _, meaning in config.table() if not meaning and not name.startswith("limits.")]
-    assert names == []
-    assert len({name for name, *_ in config.table()}) > 30
