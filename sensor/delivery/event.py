@@ -127,6 +127,9 @@ class Exchange:
     retry: bool
     prompt_hash: str
     excerpt: str
+    messages: tuple[str, ...] = ()  # `role;characters` of each turn that was sent
+    system_hash: str = ""  # of the system prompt
+    tools_called: tuple[str, ...] = ()  # those of `tools` that the answer calls, or an MCP request
 
 
 @dataclass(frozen=True, slots=True)
