@@ -130,6 +130,8 @@ class Exchange:
     messages: tuple[str, ...] = ()  # `role;characters` of each turn that was sent
     system_hash: str = ""  # of the system prompt
     tools_called: tuple[str, ...] = ()  # those of `tools` that the answer calls, or an MCP request
+    project: str = ""  # as the request names it
+    key_hash: str = ""  # keyed, of the credential
 
 
 @dataclass(frozen=True, slots=True)
