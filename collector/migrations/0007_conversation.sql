@@ -1,5 +1,5 @@
--- What the proxy reads of a conversation: its turns by role and size, the system prompt's keyed hash, tools called;
--- and of an account beside its organisation.
+-- What the proxy reads of a conversation: its turns by role and size, the keyed hash of the system prompt, tools called,
+-- and of an account what is beside its organisation.
 
 ALTER TABLE aiscope.exchanges${local} ${on_cluster}
 ADD COLUMN IF NOT EXISTS messages Array(String) CODEC(ZSTD(1)) AFTER excerpt,
