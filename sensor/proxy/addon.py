@@ -21,7 +21,7 @@ from sensor.knowledge.evidence import channel
 from sensor.proxy import analyse, pages, rows, tenant
 from sensor.proxy.actions import REFUSALS, Outcome
 from sensor.proxy.boundary import Boundary, guarded
-from sensor.proxy.flows import codings, inject, legs, plain_headers, query
+from sensor.proxy.flows import codings, inject, intercepted, legs, plain_headers, query
 from sensor.proxy.handshakes import Handshakes
 from sensor.proxy.local import Local
 from sensor.proxy.parts import Parts
@@ -286,9 +286,9 @@ class Inspection(Boundary):
 
     def local(self, flow: http.HTTPFlow) -> bool:
         """Whether a request is for the proxy's own site."""
-        request, own = flow.request, flow.client_conn.sockname
-        path = request.path.partition("?")[0]
-        return self._.local.serves(request.pretty_host, request.port, path, own[:2] if own else None)
+        request, client = flow.request, flow.client_conn
+        own = client.sockname[:2] if client.sockname and not intercepted(client) else None
+        return self._.local.serves(request.pretty_host, request.port, request.path.partition("?")[0], own)
 
     def _answer_locally(self, flow: http.HTTPFlow) -> None:
         request, client = flow.request, self._.people.client(flow.client_conn)

@@ -5,8 +5,8 @@ from __future__ import annotations
 from typing import Any
 from urllib.parse import parse_qsl
 
-from mitmproxy import ctx, http, tls
-from mitmproxy.proxy.mode_specs import TransparentMode
+from mitmproxy import connection, ctx, http, tls
+from mitmproxy.proxy.mode_specs import TransparentMode, WireGuardMode
 
 from sensor.knowledge.fingerprint import ja4
 from sensor.proxy import providers
@@ -49,15 +49,16 @@ def address(peer: tuple[Any, ...]) -> tuple[str, int]:
     return str(peer[0]).removeprefix("::ffff:").partition("%")[0], int(peer[1])
 
 
+def intercepted(client: connection.Client) -> bool:
+    """Whether the client does not know of us: `sockname` is then the server that it meant."""
+    return isinstance(client.proxy_mode, (TransparentMode, WireGuardMode))
+
+
 def legs(flow: http.HTTPFlow) -> tuple[str, str]:
     """Community IDs: of the client's connection as a sensor on its side sees it, and of ours to the
     server."""
     client, server = flow.client_conn, flow.server_conn
-    transparent = isinstance(client.proxy_mode, TransparentMode)
-    return (
-        _leg(client.peername, server.address if transparent else client.sockname),
-        _leg(server.sockname, server.peername),
-    )
+    return _leg(client.peername, client.sockname), _leg(server.sockname, server.peername)
 
 
 def _leg(one: tuple[Any, ...] | None, two: tuple[Any, ...] | None) -> str:

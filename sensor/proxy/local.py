@@ -39,7 +39,8 @@ class Local:
         seconds: float,
         clock: Callable[[], float] = time.monotonic,
     ) -> None:
-        self._grants, self._minutes, self._clock = grants, max(1, round(seconds / 60)), clock
+        self._address, self._grants, self._clock = address, grants, clock
+        self._minutes = max(1, round(seconds / 60))
         pem = certificate.read_bytes()
         bundle = Path(certifi.where()).read_bytes() + b"\n" + pem
         self._files = {
@@ -50,10 +51,10 @@ class Local:
         }
 
     def serves(self, host: str, port: int, path: str, own: tuple[str, int] | None) -> bool:
-        """Whether a request is for this site: by its name, or for the address that the connection came in
-        at."""
-        at_own = bool(own) and port == own[1] and (path in self._files or path.startswith("/coach/"))  # type: ignore[index]
-        return host == pages.HOST or at_own
+        """Whether a request is for this site: by its name, or for the address where clients reach it or that the
+        connection came in at (`own`; None where that is another server's)."""
+        mine = f"{host}:{port}" == self._address or (bool(own) and port == own[1])  # type: ignore[index]
+        return host == pages.HOST or (mine and (path in self._files or path.startswith("/coach/")))
 
     @staticmethod
     def link(token: str) -> str:

@@ -10,14 +10,12 @@ from __future__ import annotations
 import json
 import os
 import socket
-import ssl
 import subprocess
 import sys
 import time
 from collections.abc import Iterator, Mapping
 from contextlib import ExitStack, contextmanager
 from dataclasses import dataclass, field
-from functools import partial
 from pathlib import Path
 from typing import Any
 
@@ -43,14 +41,21 @@ def _errors(options: Mapping[str, Any]) -> str:
 
 
 @contextmanager
-def running(command: list[str], ready: str, **options: Any) -> Iterator[subprocess.Popen[str]]:
-    """A process from when it has printed `ready`; ended with SIGTERM."""
+def running(
+    command: list[str], ready: str, said: list[str] | None = None, **options: Any
+) -> Iterator[subprocess.Popen[str]]:
+    """A process from when it has printed `ready`; ended with SIGTERM. `said` gets the lines until then."""
+    lines = [] if said is None else said
     with subprocess.Popen(
         command, stdin=subprocess.PIPE, stdout=subprocess.PIPE, text=True, **options
     ) as process:
         try:
             assert process.stdout
-            if not any(ready in line for line in process.stdout):
+            for line in process.stdout:
+                lines.append(line)
+                if ready in line:
+                    break
+            else:
                 raise AssertionError(f"{command} ended before it was ready{_errors(options)}")
             yield process
         finally:
@@ -63,12 +68,16 @@ def running(command: list[str], ready: str, **options: Any) -> Iterator[subproce
 
 @dataclass
 class Lab:
-    """`address` is the vendors' server's, always at port 443."""
+    """`address` is the vendors' server's, always at port 443; `host` and `port` (0: any) are where proxies listen,
+    `inside` starts a command where they run."""
 
     folder: Path
     address: str
     authority: Path
     stack: ExitStack = field(repr=False)
+    host: str = "127.0.0.1"
+    port: int = 0
+    inside: tuple[str, ...] = ()
 
     @contextmanager
     def proxy(
@@ -77,9 +86,9 @@ class Lab:
         """A proxy with a policy (YAML) and settings `section.key`."""
         home = self.folder / f"proxy-{time.monotonic_ns()}"
         home.mkdir()
-        port = free_port()
+        port = self.port or free_port()
         values: dict[str, object] = {
-            "proxy.listen": f"127.0.0.1:{port}",
+            "proxy.listen": f"{self.host}:{port}",
             "proxy.home": str(home / "home"),
             "proxy.upstream_ca": str(self.authority),
             "proxy.workers": 1,
@@ -102,11 +111,13 @@ class Lab:
         hosts.write_text("127.0.0.1 localhost\n" + "".join(f"{self.address} {name}\n" for name in NAMES))
         with (home / "log").open("w") as log:
             command = [
+                *self.inside,
                 *("unshare", "--mount", "sh", "-ec", 'mount --bind "$0" /etc/hosts; exec "$@"', str(hosts)),
                 *(sys.executable, "-m", "sensor.cli", "--config", str(config), "proxy", *flags),
             ]
-            with running(command, "setup at", cwd=ROOT, stderr=log) as process:
-                yield Proxy(self, home, port, process)
+            said: list[str] = []
+            with running(command, "setup at", said, cwd=ROOT, stderr=log) as process:
+                yield Proxy(self, home, port, process, "".join(said))
 
 
 @dataclass
@@ -115,10 +126,11 @@ class Proxy:
     home: Path
     port: int
     process: subprocess.Popen[str]
+    said: str  # when it started
 
     @property
     def url(self) -> str:
-        return f"http://127.0.0.1:{self.port}"
+        return f"http://{self.lab.host}:{self.port}"
 
     @property
     def certificate(self) -> Path:
@@ -157,18 +169,13 @@ class Proxy:
 
     def received(self) -> list[dict[str, Any]]:
         """What the vendors' server got, and forget it."""
-        context = ssl.create_default_context(cafile=str(self.lab.authority))
-        found = []
-        for path in ("_received", "_reset"):
-            request = f"GET /{path} HTTP/1.1\r\nhost: api.openai.com\r\nconnection: close\r\n\r\n"
-            with (
-                socket.create_connection((self.lab.address, 443), 10) as plain,
-                context.wrap_socket(plain, server_hostname="api.openai.com") as tls,
-            ):
-                tls.sendall(request.encode())
-                data = b"".join(iter(partial(tls.recv, 65_536), b""))
-            found.append(data.partition(b"\r\n\r\n")[2])
-        return json.loads(found[0])  # type: ignore[no-any-return]
+        resolve = ("--resolve", f"api.openai.com:443:{self.lab.address}", "--noproxy", "*")
+        command = [*self.lab.inside, "curl", "--silent", "--cacert", str(self.lab.authority), *resolve]
+        found = [
+            subprocess.run([*command, f"https://api.openai.com/{path}"], capture_output=True, timeout=20)
+            for path in ("_received", "_reset")
+        ]
+        return json.loads(found[0].stdout)  # type: ignore[no-any-return]
 
 
 @contextmanager
