@@ -140,7 +140,7 @@ def _serve(settings: Settings, ship: bool) -> None:
     import asyncio
 
     from sensor.proxy import ca, pages
-    from sensor.proxy.run import names, open_catalogue, run
+    from sensor.proxy.run import WIREGUARD_CLIENT, names, open_catalogue, run
 
     logging.basicConfig(format="%(asctime)s %(name)s %(levelname)s %(message)s", level=logging.WARNING)
     home = settings.proxy.home
@@ -152,6 +152,8 @@ def _serve(settings: Settings, ship: bool) -> None:
     def ready() -> None:
         doing = "enforces" if settings.proxy.enforce else "observes"
         about = f"{doing} {settings.policy.file}" if settings.policy.file else "observes, without a policy"
+        if settings.proxy.mode.startswith("wireguard"):
+            click.echo(f"for the client, `wg-quick up`: {home / WIREGUARD_CLIENT}")
         click.echo(
             f"{settings.proxy.mode} proxy at {settings.proxy.listen}, {about}; setup at http://{where}/"
         )
@@ -168,6 +170,9 @@ def _serve(settings: Settings, ship: bool) -> None:
             shipping.join(30)
     if errors:
         click.echo(f"aiscope: {errors} failures of its own, see the log", err=True)
+    if settings.proxy.mode.startswith("wireguard"):
+        sys.stdout.flush()
+        os._exit(0)  # all is written; mitmproxy's network stack has threads that crash when Python takes itself down
 
 
 def _delivery(settings: Settings) -> Delivery:

@@ -3,12 +3,15 @@
 from __future__ import annotations
 
 import asyncio
+import json
 import logging
+import re
 import signal
 from collections.abc import Callable
 from pathlib import Path
 
 import ldap3.utils.conv
+import mitmproxy_rs
 from mitmproxy import http, options
 from mitmproxy.addons import (
     block,
@@ -36,7 +39,7 @@ from sensor.proxy.coach import Grants
 from sensor.proxy.decide import Gaps, Targets
 from sensor.proxy.deliver import Delivery
 from sensor.proxy.handshakes import Handshakes
-from sensor.proxy.keys import HashKey
+from sensor.proxy.keys import HashKey, private_file
 from sensor.proxy.limit import Limiter
 from sensor.proxy.local import Local
 from sensor.proxy.parts import Parts
@@ -45,6 +48,8 @@ from sensor.proxy.people import Exceptions, People
 from sensor.proxy.workers import Workers
 
 HASH_KEY = "hash.key"
+WIREGUARD_KEYS = "wireguard.conf"  # the name that mitmproxy looks for in its folder
+WIREGUARD_CLIENT = "wireguard-client.conf"
 _log = logging.getLogger("aiscope.proxy")
 
 
@@ -148,6 +153,8 @@ def master(settings: Settings, made: Parts) -> tuple[Master, Callable[[], int]]:
     proxy, handshakes = settings.proxy, Handshakes(made)
     inspection = Inspection(made, handshakes)
     host, _, port = proxy.listen.rpartition(":")
+    if proxy.mode.startswith("wireguard"):
+        _wireguard_keys(proxy.home / WIREGUARD_KEYS)
     opts = options.Options(
         listen_host=host.strip("[]"), listen_port=int(port), mode=[proxy.mode], confdir=str(proxy.home)
     )
@@ -185,6 +192,7 @@ async def run(settings: Settings, open_delivery: Callable[[], Delivery], ready: 
             loop.add_signal_handler(number, proxy.shutdown)
         serving = asyncio.create_task(proxy.run())
         await _listening(proxy, serving)
+        _wireguard_client(proxy, settings)
         ready()
         await serving
     finally:
@@ -206,3 +214,20 @@ async def _listening(proxy: Master, serving: asyncio.Task[None]) -> None:
             raise OSError(str(failed))
         await asyncio.sleep(0.02)
     await serving
+
+
+def _wireguard_keys(path: Path) -> None:
+    """Made here, because mitmproxy lets others read them."""
+    if not path.exists():
+        keys = {name: mitmproxy_rs.wireguard.genkey() for name in ("server_key", "client_key")}
+        private_file(path, json.dumps(keys).encode())
+
+
+def _wireguard_client(proxy: Master, settings: Settings) -> None:
+    """A file that makes a machine a client. It has a private key: it is not printed, for what is printed is
+    logged."""
+    for server in proxy.addons.get("proxyserver").servers:
+        if conf := getattr(server, "client_conf", lambda: "")():
+            if settings.proxy.address:
+                conf = re.sub("(?m)^Endpoint = .*", f"Endpoint = {settings.proxy.address}", conf)
+            private_file(settings.proxy.home / WIREGUARD_CLIENT, f"{conf}\n".encode())

@@ -155,7 +155,7 @@ class Proxy:
     def stop(self) -> list[dict[str, Any]]:
         """End the proxy and read what it wrote: rows with their `table`."""
         self.process.terminate()
-        assert self.process.wait(30) == 0, self.log
+        assert (code := self.process.wait(30)) == 0, f"{code}: {self.log}"
         rows = []
         with Outbox(self.home / "proxy.spool") as outbox:
             while batch := outbox.batch(rows=100_000, age=0):

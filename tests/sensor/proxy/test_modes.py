@@ -3,16 +3,22 @@
 from __future__ import annotations
 
 import json
+import re
+import shutil
+import subprocess
 from collections.abc import Iterator
+from pathlib import Path
 from typing import Any
 
 import pytest
 
 from sensor.wire.community import community_id
 from tests.sensor.proxy.gateway import CLIENT, CLIENT6, GATEWAY, PORT, SERVER, SERVER6, Gateway, gateway
+from tests.sensor.proxy.lab import ROOT, running
 from tests.sensor.wire_pair import reason_to_skip
 
 pytestmark = pytest.mark.skipif(bool(why := reason_to_skip()), reason=why)
+CLIENTS = Path(__file__).parent / "clients"
 CHAT = "https://api.openai.com/v1/chat/completions"
 PLAIN = "https://plain.example.com/"
 OPEN = {"proxy.listen": f":{PORT}", "proxy.address": f"{GATEWAY}:{PORT}"}
@@ -63,3 +69,93 @@ def test_transparent(machines: Gateway) -> None:
         assert "failed" not in proxy.log
     assert [row["client_ip"] for row in rows] == [CLIENT, CLIENT6]
     assert rows[0]["client_flow_id"] == community_id("tcp", CLIENT, port, SERVER, 443)
+
+
+def test_quic_is_refused_by_the_rule_and_a_client_uses_tcp(machines: Gateway) -> None:
+    """The server speaks HTTP/3 as well; without the rule a client gets there past the proxy."""
+    client = [str(ROOT / ".venv-proxy/bin/python"), str(CLIENTS / "http3.py")]
+    tls = (str(machines.lab.folder / "cert.pem"), str(machines.lab.folder / "key.pem"))
+    serve = [*machines.at("server"), *client, "serve", *tls]
+    with (
+        running(serve, "listening", cwd=ROOT),
+        machines.lab.proxy("", OPEN, "--mode", "transparent") as proxy,
+        machines.rules("transparent.nft"),
+    ):
+        both = machines.lab.folder / "both-http3.pem"
+        both.write_bytes(machines.lab.authority.read_bytes() + proxy.certificate.read_bytes())
+        ask = [*client, "ask", str(both), CHAT, prompt("hello").decode()]
+        assert machines.client(*ask).stdout == b"h3 past the proxy\n"
+        with machines.rules("quic-fallback.nft"):
+            done = machines.client(*ask)
+        assert done.stdout.startswith(b"http/1.1 "), done
+        assert b"You said: hello" in done.stdout
+        assert len(exchanges(proxy.stop())) == 1
+
+
+def test_socks5(machines: Gateway, tmp_path: Path) -> None:
+    users = tmp_path / "users"
+    hashed = subprocess.run(["openssl", "passwd", "-apr1", "secret"], capture_output=True, text=True).stdout
+    users.write_text(f"anna:{hashed}")
+    machines.hosts, before = Path("/dev/null"), machines.hosts  # the proxy is asked for names
+    try:
+        with machines.lab.proxy("", {"proxy.auth": f"@{users}"}, "--mode", "socks5") as proxy:
+            at = ("--socks5-hostname", f"{GATEWAY}:{PORT}")
+            anna, nobody = ("--proxy-user", "anna:secret"), ("--proxy-user", "anna:guess")
+            done = machines.curl(proxy.certificate, CHAT, *at, *anna, data=prompt("one"))
+            assert b"You said: one" in done.stdout, done.stderr
+            assert machines.curl(proxy.certificate, CHAT, *at, *nobody, data=prompt("two")).returncode == 97
+            assert machines.curl(proxy.certificate, CHAT, *at, data=prompt("two")).returncode == 97
+            page = machines.curl(machines.lab.authority, PLAIN, *at, *anna).stdout
+            assert page.startswith(b"<!doctype html><title>Vendor")
+            rows = exchanges(proxy.stop())
+    finally:
+        machines.hosts = before
+    assert [(row["user"], row["client_ip"]) for row in rows] == [("anna", CLIENT)]
+
+
+def test_reverse(machines: Gateway) -> None:
+    """A program's base URL is the proxy's."""
+    with machines.lab.proxy("", {}, "--mode", "reverse:https://api.openai.com") as proxy:
+        proxy.received()
+        done = machines.curl(proxy.certificate, f"{proxy.url}/v1/chat/completions", data=prompt("one"))
+        assert b"You said: one" in done.stdout, done.stderr
+        assert [one["host"] for one in proxy.received() if one["body"]] == ["api.openai.com"]
+        (row,) = exchanges(proxy.stop())
+    assert (row["service"], row["server_name"], row["client_ip"]) == ("openai-api", "api.openai.com", CLIENT)
+
+
+@pytest.mark.skipif(not shutil.which("wireguard-go"), reason="wireguard-go is not installed")
+def test_wireguard(machines: Gateway, tmp_path: Path) -> None:
+    """The client has nothing but the file that the proxy wrote: names are resolved through the tunnel, too."""
+    resolver = tmp_path / "resolv.conf"
+    with machines.lab.proxy("", {"proxy.address": f"{GATEWAY}:{PORT}"}, "--mode", "wireguard") as proxy:
+        conf = proxy.home / "home" / "wireguard-client.conf"
+        assert str(conf) in proxy.said
+        assert {path.stat().st_mode & 0o777 for path in conf.parent.glob("wireguard*")} == {0o600}
+        found = dict(re.findall(r"(?m)^(\w+) = (.*)$", conf.read_text()))
+        assert found["Endpoint"] == f"{GATEWAY}:{PORT}"
+        resolver.write_text(f"nameserver {found['DNS']}\n")
+        stripped = tmp_path / "wg0.conf"
+        stripped.write_text(re.sub(r"(?m)^(Address|DNS) = .*\n", "", conf.read_text()))
+        tunnel = (
+            "wireguard-go wg0; wg setconf wg0 $0; ip address add $1 dev wg0; ip link set wg0 up; "
+            "ip route add 10.91.2.0/24 dev wg0; ip route add $2 dev wg0"
+        )
+        up = machines.client("sh", "-ec", tunnel, str(stripped), found["Address"], found["DNS"])
+        assert up.returncode == 0, up.stderr
+        machines.hosts, machines.resolver, before = (
+            Path("/dev/null"),
+            resolver,
+            (machines.hosts, machines.resolver),
+        )
+        try:
+            done = machines.curl(proxy.certificate, CHAT, data=prompt("one"))
+            assert b"You said: one" in done.stdout, done.stderr
+            page = machines.curl(machines.lab.authority, PLAIN).stdout
+            assert page.startswith(b"<!doctype html><title>Vendor")
+        finally:
+            machines.hosts, machines.resolver = before
+            machines.client("ip", "link", "del", "wg0")
+        (row,) = exchanges(proxy.stop())
+        assert "failed" not in proxy.log
+    assert row["client_ip"] == found["Address"].partition("/")[0]
