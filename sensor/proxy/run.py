@@ -11,7 +11,7 @@ from collections.abc import Callable
 from pathlib import Path
 
 import ldap3.utils.conv
-import mitmproxy_rs
+import mitmproxy_rs  # type: ignore[import-not-found]  # as mitmproxy below, but by another name
 from mitmproxy import http, options
 from mitmproxy.addons import (
     block,
