@@ -271,7 +271,7 @@ class Inspection(Boundary):
     def _write(self, mine: Passing) -> None:
         seen = mine.seen
         self._.actions.used(seen)
-        row = rows.exchange(seen)
+        row = rows.exchange(seen, self._.prices)
         found = [*self._.findings.answer(seen), *self._.findings.problems(seen)]
         self._.sink.put([*([row] if row else ()), *rows.sealed(seen), *found])
 

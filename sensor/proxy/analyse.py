@@ -22,6 +22,7 @@ CERTAIN = "medium"  # the confidence from which a hit makes a data class of an e
 UNKNOWN = Unknown("unknown")
 PROMPT = ("user",)  # roles whose texts are the prompt
 SHOWN = 255  # characters of a name in a row
+TURNS = 1_000  # messages of a row
 # Hits that say something of a passage, not of a value: they are not replaced unless a rule names them.
 PASSAGES = frozenset({"source-code", "health", "financial-document", "prompt-injection", "jailbreak"})
 
@@ -86,6 +87,11 @@ class Asked:
     flaws: bool  # the server may read something else: the body is written anew
     excerpt: str = field(default="", repr=False)
     sealed: tuple[str, str] | None = field(default=None, repr=False)  # key id, ciphertext
+    messages: tuple[str, ...] = ()  # `role;characters`
+    system_hash: str = ""
+    tools_called: tuple[str, ...] = ()  # by this request itself: MCP
+    project: str = ""
+    key_hash: str = ""
 
     @property
     def data_classes(self) -> tuple[str, ...]:
@@ -218,6 +224,11 @@ def _asked(job: Job, call: Call, hits: tuple[Hit, ...], setting: Setting) -> Ask
         bool(call.flaws),
         _excerpt(prompt, hits, options.excerpt) if options.excerpt else "",
         (setting.sealer.key_id, setting.sealer.seal(job.id, joined)) if setting.sealer and joined else None,
+        tuple(f"{one.role};{one.size}" for one in call.messages[:TURNS]),
+        _hashed(job.key, call.system) if call.system else "",
+        call.tools_called if call.operation == "tool_call" else (),
+        account.project[:SHOWN],
+        fingerprint,
     )
 
 

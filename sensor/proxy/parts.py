@@ -8,10 +8,12 @@ from typing import Protocol
 
 from sensor.delivery.event import Event
 from sensor.knowledge.catalogue import Catalogue
+from sensor.knowledge.catalogue_load import PACKAGED
 from sensor.proxy.actions import Actions
 from sensor.proxy.decide import Gaps, Targets
 from sensor.proxy.local import Local
 from sensor.proxy.people import Exceptions, People
+from sensor.proxy.providers.prices import Prices, read_prices
 from sensor.proxy.rows import Findings
 from sensor.proxy.workers import Workers
 
@@ -41,3 +43,4 @@ class Parts:
     hold: int  # bytes of a request
     pass_pinned: bool = True
     findings: Findings = field(default_factory=Findings)
+    prices: Prices = field(default_factory=lambda: read_prices((PACKAGED / "prices.yaml").read_text("utf-8")))

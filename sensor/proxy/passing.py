@@ -203,6 +203,9 @@ def _joined(old: Asked, new: Asked) -> Asked:
         hits=(*old.hits, *new.hits)[:10_000],
         excerpt=new.excerpt or old.excerpt,
         sealed=new.sealed or old.sealed,
+        messages=(*old.messages, *new.messages)[: analyse.TURNS],
+        system_hash=new.system_hash or old.system_hash,
+        tools_called=(*old.tools_called, *new.tools_called),
     )
 
 

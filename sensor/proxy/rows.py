@@ -13,6 +13,8 @@ from sensor.knowledge.catalogue_match import Match
 from sensor.knowledge.policy import Decision
 from sensor.proxy.analyse import Asked, Told
 from sensor.proxy.people import Client
+from sensor.proxy.providers import Result
+from sensor.proxy.providers.prices import Prices
 
 REMEMBERED = 100_000
 INJECTED = ("prompt-injection", "credentials")  # classes in an answer that a person should know of
@@ -46,7 +48,7 @@ class Seen:
         return self.match.service or (self.asked.provider if self.asked else "")
 
 
-def exchange(seen: Seen, cost: float | None = None) -> Exchange | None:
+def exchange(seen: Seen, prices: Prices) -> Exchange | None:
     """The row of an exchange; None for what is none."""
     asked, result = seen.asked, seen.told.result if seen.told else None
     if asked is None:
@@ -74,7 +76,7 @@ def exchange(seen: Seen, cost: float | None = None) -> Exchange | None:
         bytes_down=seen.down,
         tokens_in=result.tokens_in if result else None,
         tokens_out=result.tokens_out if result else None,
-        cost_usd=cost,
+        cost_usd=prices.cost(seen.service, asked.model, result) if result else None,
         ttfb_ms=seen.ttfb_ms,
         duration_ms=seen.duration_ms,
         status=seen.status,
@@ -83,12 +85,23 @@ def exchange(seen: Seen, cost: float | None = None) -> Exchange | None:
         data_classes=asked.data_classes,
         verdict=seen.decision.verdict if seen.decision else "",
         policy=seen.decision.rule if seen.decision else "",
-        account=asked.account or (result.organisation if result else ""),
+        account=_account(asked, result),
         account_type=asked.account_type,
         retry=asked.retry,
         prompt_hash=asked.prompt_hash,
         excerpt=asked.excerpt,
+        messages=asked.messages,
+        system_hash=asked.system_hash,
+        tools_called=(result.tools_called if result else ()) or asked.tools_called,
+        project=asked.project,
+        key_hash=asked.key_hash,
     )
+
+
+def _account(asked: Asked, result: Result | None) -> str:
+    """The organisation that the answer names says more than a key does."""
+    said = result.organisation if result else ""
+    return said or asked.account if asked.account.startswith("key:") else asked.account or said
 
 
 class Findings:

@@ -12,7 +12,7 @@ import binascii
 import hashlib
 import mimetypes
 import re
-from collections.abc import Mapping
+from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass, field, replace
 from typing import Any
 from urllib.parse import parse_qsl, urlencode
@@ -27,6 +27,7 @@ FIELDS = 1_000
 OPENED = 6  # Gemini's web application: form, list, list, prompt
 _DATA_URL = re.compile(r"data:([\w.+/-]{0,100})((?:;[\w=.+%-]{1,200}){0,8}),")
 _BASE64 = re.compile(r"[A-Za-z0-9+/_-]{120}")
+_SHORT = re.compile(r"(?:[A-Za-z0-9+/_-]{4}){2,}(?:[A-Za-z0-9+/_-]{2}==|[A-Za-z0-9+/_-]{3}=)?")
 _RUNS = re.compile(rb"[\x20-\x7e\t\r\n\xc2-\xf4\x80-\xbf]{6,}")
 # Names and numbers of things: changing one breaks the request, and no one writes a prompt there.
 # fmt: off
@@ -45,7 +46,8 @@ _BINARY = frozenset({
     "data", "bytes", "b64_json", "file_data", "image_data", "audio", "images", "partial_image_b64", "delta",
 })
 # fmt: on
-_NAMES = ("filename", "file_name", "fileName", "displayName", "display_name", "title", "name")
+_FILENAMES = ("filename", "file_name", "fileName", "displayName", "display_name")
+_NAMES = (*_FILENAMES, "title", "name")
 _TYPES = ("media_type", "mimeType", "mime_type", "fileMimeType", "format")
 
 
@@ -195,7 +197,7 @@ class Found:
     def __init__(self, body: Body) -> None:
         self.texts: list[Text] = []
         self.attachments = body.attachments
-        self._names = body.names
+        self._names, self._tree = body.names, body.tree
 
     def visit(self, path: tuple[str, ...] | None, text: str, role: str) -> None:
         """For `document.Walk`."""
@@ -214,8 +216,17 @@ class Found:
             return None  # numbers
         if holder in _BINARY and _BASE64.match(text):
             return self._encoded("", text, where, True)
-        self.texts.append(Text(where, whole_characters(text), role))
+        if holder in _BINARY and path and _SHORT.fullmatch(text) and self._is_file(path, holder):
+            self._encoded("", text, where, True)
+            role = "other"  # it may be a word as well
+        self.texts.append(Text(where, whole_characters(text), "other" if key in _FILENAMES else role))
         return None
+
+    def _is_file(self, path: tuple[str, ...], holder: str) -> bool:
+        """Whether base64 too short to be told from a word is a file: there it says its type, or a list of
+        pictures holds it."""
+        beside = [*_above(self._tree, path)][-1:]
+        return holder == "images" or any(name in one for one in beside for name in _TYPES)
 
     def _encoded(self, kind: str, text: str, where: str | None, base_64: bool) -> None:
         data = decode64(text) if base_64 else None
@@ -248,15 +259,20 @@ def described(body: Body, attachments: list[Attachment]) -> list[Attachment]:
     return [_described(body.tree, one) if one.where else one for one in attachments]
 
 
+def _above(tree: Any, path: Sequence[str]) -> Iterator[dict[str, Any]]:
+    """The objects that a place is in, the innermost last."""
+    for step in path[:-1]:
+        if isinstance(tree, dict):
+            tree = tree.get(step)
+        else:
+            tree = tree[int(step)] if isinstance(tree, list) and step.isdecimal() else None
+        if isinstance(tree, dict):
+            yield tree
+
+
 def _described(tree: Any, one: Attachment) -> Attachment:
-    above: list[dict[str, Any]] = []
-    for step in document.steps(one.where or "")[:-1]:
-        tree = (
-            tree.get(step) if isinstance(tree, dict) else tree[int(step)] if isinstance(tree, list) else None
-        )
-        above = [*above[-2:], tree] if isinstance(tree, dict) else above
     name, kind = one.name, one.type
-    for holder in reversed(above):
+    for holder in [*_above(tree, document.steps(one.where or ""))][:-4:-1]:
         name = name or next((clean for key in _NAMES if (clean := shapes.clean(holder.get(key), 255))), "")
         kind = kind or next((clean for key in _TYPES if (clean := shapes.clean(holder.get(key)))), "")
     return replace(one, name=name, type=mimetypes.types_map.get(f".{kind}", kind))

@@ -54,7 +54,7 @@ class Mcp(Provider):
             for path, role in ((("params",), "tool_call"), (("result",), "tool")):
                 if isinstance(message.get(path[0]), dict):
                     shape.roles[*at, *path] = shape.messages[*at, *path] = role
-            shape.roles[*at, "params", "_meta"] = "other"
+            shape.roles[*at, "params", "_meta"] = shape.roles[*at, "params", "name"] = "other"
             if tool := _tool(message):
                 shape.called[tool] = None
         return shape

@@ -11,11 +11,21 @@ from urllib.parse import unquote
 from sensor.proxy.providers import body as bodies
 from sensor.proxy.providers import document, errors, shapes
 from sensor.proxy.providers.credential import credential, retries
-from sensor.proxy.providers.model import Account, Answer, Call, Message, Request, Secret, Text
+from sensor.proxy.providers.model import (
+    ROLES,
+    Account,
+    Answer,
+    Call,
+    Message,
+    Request,
+    Secret,
+    Text,
+)
 from sensor.proxy.providers.reader import Reader
 from sensor.proxy.providers.restore import Lookup, Restorer
 from sensor.proxy.providers.upload import Upload
 
+SAID = tuple(role for role in ROLES if role != "other")
 WEBSOCKET = "WEBSOCKET"  # the method of a message as `turn` makes it a request
 # By the end of the path; the first that matches. "" is management or telemetry: not an exchange.
 OPERATIONS: tuple[tuple[str, str], ...] = (
@@ -167,11 +177,11 @@ class Provider:
 
 
 def sizes(texts: list[Text], shape: shapes.Shape) -> tuple[Message, ...]:
-    """The conversation, with the number of characters of each turn."""
+    """The conversation, with the number of characters of each turn; names of files are none of it."""
     count = dict.fromkeys(shape.messages, 0)
     for text in texts:
         path = tuple(document.steps(text.where)) if text.where else ()
         region = next((path[:n] for n in range(min(len(path), 12) + 1) if path[:n] in count), None)
-        if region is not None:
+        if region is not None and text.role in (shape.messages[region], *SAID):
             count[region] += len(text.text)
     return tuple(Message(shape.messages[path], size) for path, size in count.items())

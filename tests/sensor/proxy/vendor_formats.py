@@ -167,6 +167,7 @@ def openai_chat(asked: Asked) -> Reply:
         }
 
     events = [chunk({"role": "assistant", "content": ""})]
+    mistral = "mistral" in asked.headers.get("host", "")
     if asked.tool:
         call = {
             "index": 0,
@@ -174,12 +175,13 @@ def openai_chat(asked: Asked) -> Reply:
             "type": "function",
             "function": {"name": asked.tool, "arguments": ""},
         }
-        events.append(chunk({"tool_calls": [call]}))
         parts = [{"index": 0, "function": {"arguments": part}} for part in portions(function["arguments"])]
-        events += [chunk({"tool_calls": [part]}) for part in parts]
+        if mistral:  # whole, in one event
+            call, parts = {**call, "function": function}, []
+        events += [chunk({"tool_calls": [part]}) for part in (call, *parts)]
     else:
         events += [chunk({"content": part}) for part in portions(asked.said)]
-    events.append(chunk({}, finish))
+    events.append(chunk({}, finish) | ({"usage": usage} if mistral else {}))
     if (asked.body.get("stream_options") or {}).get("include_usage"):
         events.append({**head, "object": "chat.completion.chunk", "choices": [], "usage": usage})
     return Reply(events=sse(*events, done=True), kind="text/event-stream")
