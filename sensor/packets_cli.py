@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import asyncio
 import re
 import shutil
 from collections.abc import Iterator
@@ -48,6 +49,8 @@ def _dissected(file: Path, community_id: str) -> Iterator[Any]:
         import pyshark
     except ModuleNotFoundError:
         raise click.ClickException("pyshark is not installed: pip install pyshark") from None
+    loop = asyncio.new_event_loop()
+    asyncio.set_event_loop(loop)  # pyshark takes the thread's, which may be closed or not there
     found = pyshark.FileCapture(
         str(file), display_filter=f'frame.comment == "{community_id}"', keep_packets=False, use_json=False
     )
@@ -55,6 +58,8 @@ def _dissected(file: Path, community_id: str) -> Iterator[Any]:
         yield from found
     finally:
         found.close()
+        asyncio.set_event_loop(None)
+        loop.close()
 
 
 def _lines(number: int, packet: Any, verbose: bool) -> Iterator[str]:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import asyncio
 import shutil
 from pathlib import Path
 
@@ -30,6 +31,7 @@ def test_hostile_text_is_escaped(tmp_path: Path) -> None:
     flow = ring(
         tmp_path, b"GET /\x1b]0;owned\x07\x1b[31m HTTP/1.1\r\nHost: a\x9b2Jb\r\nUser-Agent: [bold]x\r\n\r\n"
     )
+    asyncio.set_event_loop(None)  # as after an `asyncio.run` in this thread
     shown = CliRunner().invoke(packets, [flow, "--evidence", str(tmp_path), "-v"])
     assert shown.exit_code == 0, shown.output
     assert "HTTP" in shown.output

@@ -2,8 +2,11 @@
 
 from __future__ import annotations
 
+import os
 import signal
 import struct
+import subprocess
+import sys
 import time
 from collections.abc import Iterator
 from pathlib import Path
@@ -23,6 +26,7 @@ from tests.sensor.wire_pair import Pair, reason_to_skip
 pytestmark = [pytest.mark.timeout(60), pytest.mark.skipif(bool(why := reason_to_skip()), reason=why)]
 ENGINES = pytest.mark.parametrize("engine", installed())
 NATIVE = pytest.mark.skipif("native" not in installed(), reason="the native engine is not installed")
+ROOT = Path(__file__).parents[2]
 HELLO = openssl_hello("api.openai.com")
 
 
@@ -276,7 +280,6 @@ def answer(client: str, address: str) -> bytes:
 
 @NATIVE
 def test_into_a_store_of_this_machine_and_into_a_spool(pair: Pair, tmp_path: Path) -> None:
-    from collector.store import Store
     from sensor.delivery.outbox import status
 
     spool = tmp_path / "rows.spool"
@@ -286,9 +289,12 @@ def test_into_a_store_of_this_machine_and_into_a_spool(pair: Pair, tmp_path: Pat
     ):
         pair.send(use())
         assert (stored.stop(), spooled.stop()) == (0, 0)
-    with Store(f"chdb://{tmp_path / 'store'}") as store:
-        (row,) = store.rows("SELECT service, sum(bytes_up) AS up FROM connections GROUP BY service")
-        assert (row["service"], row["up"]) == ("openai-api", len(HELLO) + 50)
+    query = "SELECT service, sum(bytes_up) FROM connections GROUP BY service"
+    command = [sys.executable, "-m", "sensor.cli", "sql", "--store", f"chdb://{tmp_path / 'store'}", query]
+    env = {**os.environ, "PYTHONPATH": str(ROOT)}  # another process: this one may have another store open
+    found = subprocess.run(command, env=env, capture_output=True, text=True, check=False, timeout=60)
+    assert found.returncode == 0, found.stderr
+    assert found.stdout.splitlines()[1].split() == ["openai-api", str(len(HELLO) + 50)]
     assert status(spool).rows == 2  # the connection and the statistics
 
 
