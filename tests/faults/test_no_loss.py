@@ -17,7 +17,7 @@ import subprocess
 import sys
 import time
 from collections import Counter
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Collection, Iterator
 from contextlib import closing, suppress
 from dataclasses import dataclass, field
 from pathlib import Path
@@ -164,6 +164,16 @@ def until(condition: Callable[[], bool], seconds: float) -> None:
         time.sleep(0.1)
 
 
+def drained(spools: Collection[Path]) -> None:
+    """Wait while something arrives: how long it takes is a matter of the machine's disk."""
+    before = -1
+    while waiting := sum(status(path).rows for path in spools):
+        assert waiting != before, [(status(path).rows, status(path).problem) for path in spools]
+        before, deadline = waiting, time.monotonic() + 30
+        while time.monotonic() < deadline and sum(status(path).rows for path in spools) == before:
+            time.sleep(0.1)
+
+
 @pytest.mark.timeout(120 + 4 * FAULTS)
 def test_the_store_has_what_the_spools_committed(site: Site):
     print(f"FAULTS_SEED={SEED}")
@@ -178,7 +188,7 @@ def test_the_store_has_what_the_spools_committed(site: Site):
         site.kill(name)
     for proxy in site.proxies.values():
         proxy.cutting = False
-    until(lambda: not any(status(path).rows for path in site.spools.values()), 60)
+    drained(site.spools.values())
     for name in list(site.running):
         site.kill(name, signal.SIGTERM)
     print(dict(site.faults), {name: proxy.counted for name, proxy in site.proxies.items()})
