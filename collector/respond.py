@@ -107,7 +107,8 @@ class Responder:
     async def _passed(self, message: Message) -> None:
         """Hand on, unless the client does not take it."""
         try:
-            await asyncio.wait_for(self._send(message), SEND_SECONDS)
+            async with asyncio.timeout(SEND_SECONDS):
+                await self._send(message)
         except TimeoutError:
             raise ClientDisconnect from None
 

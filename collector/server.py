@@ -32,7 +32,10 @@ from collector.statement import Outcome
 from collector.users import User
 
 BODY_SECONDS = 30.0  # until the next part of a body
+HOP = 256 << 10  # of a body are gathered for the thread that reads it: waking it costs more than a part
 BUFFER = 8 << 20  # of an answer is kept for a client that waits for the query's end
+AT_ONCE = 64 << 10  # of an answer, and
+AT_ONCE_SECONDS = 0.005  # of its making: what comes so soon needs no second turn of a thread
 STRETCHING = 8  # passwords that wait for their turn
 PUNISHED = 64  # failed logins that are slowed at the same time
 FORM_BYTES = 1 << 20  # of a multipart form
@@ -111,9 +114,9 @@ class Collector:
             else:
                 user = await self._user(http, asked.login, work)
                 with self.access.slot(user) if self.access else contextlib.nullcontext(), self._slot():
-                    pieces = self._pieces(http, work)
-                    outcome = await self._thread(self.runner.run, asked, user, pieces, http.method == "POST")
-                    await self._deliver(outcome, asked, work, responder, http)
+                    pieces = await self._pieces(http, work)
+                    ran = await self._thread(self._run, asked, user, pieces, http.method == "POST")
+                    await self._deliver(*ran, asked, work, responder, http)
         except Refused as error:
             work.code = error.code
             self._note(error, work)
@@ -128,7 +131,7 @@ class Collector:
         kind = headers.get("content-type", "")
         form: dict[str, str] = {}
         if kind.lower().startswith("multipart/form-data"):
-            body = await self._thread(self._form, self._pieces(http, work))
+            body = await self._thread(self._form, await self._pieces(http, work))
             form = request.form_fields(kind, body)
         return request.parse(http.scope["query_string"], headers, form)
 
@@ -203,25 +206,30 @@ class Collector:
     async def _thread(self, call: Callable[P, T], *args: P.args, **kwargs: P.kwargs) -> T:
         return await asyncio.get_running_loop().run_in_executor(self._threads, lambda: call(*args, **kwargs))
 
-    def _pieces(self, http: HTTP, work: Work) -> Iterator[bytes]:
-        """The decoded body, for a thread: each part is waited for in the event loop."""
+    async def _pieces(self, http: HTTP, work: Work) -> Iterator[bytes]:
+        """The decoded body, for a thread. Its beginning has come; the rest is waited for in the event loop."""
         loop = asyncio.get_running_loop()
         decoder = Decoder(http.headers.get("content-encoding", "").strip().lower())
         stream = http.stream()
 
-        async def receive() -> bytes | None:
+        async def receive() -> bytes:
+            """About HOP bytes; fewer are the last."""
+            gathered = bytearray()
             try:
-                return await asyncio.wait_for(anext(stream, None), BODY_SECONDS)
+                while len(gathered) < HOP:
+                    async with asyncio.timeout(BODY_SECONDS):
+                        part = await anext(stream, b"")
+                    if not part:
+                        break
+                    gathered += part
             except TimeoutError:
                 raise Refused(
                     "SOCKET_TIMEOUT", f"nothing of the body came for {BODY_SECONDS:.0f} s"
                 ) from None
+            return bytes(gathered)
 
-        def pieces() -> Iterator[bytes]:
-            if work.read:
-                return
-            work.read = True
-            while (part := asyncio.run_coroutine_threadsafe(receive(), loop).result()) is not None:
+        def pieces(part: bytes) -> Iterator[bytes]:
+            while part:
                 for piece in decoder.decode(part):
                     work.received += len(piece)
                     if work.received > self.bounds.body_bytes:
@@ -229,44 +237,64 @@ class Collector:
                             "TOO_LARGE_STRING_SIZE", f"a body may have {self.bounds.body_bytes} bytes"
                         )
                     yield piece
+                more = len(part) >= HOP
+                part = asyncio.run_coroutine_threadsafe(receive(), loop).result() if more else b""
             decoder.finish()
 
-        return pieces()
+        if work.read:
+            return iter(())
+        work.read = True
+        return pieces(await receive())
+
+    def _run(
+        self, asked: request.Request, user: User, pieces: Iterator[bytes], writes: bool
+    ) -> tuple[Outcome, list[bytes], bool]:
+        """The outcome, the parts of its answer that came at once, and whether these are all; for a thread."""
+        outcome = self.runner.run(asked, user, pieces, writes)
+        if outcome.answer is None:
+            return outcome, [], True
+        size, seconds = (BUFFER, float("inf")) if asked.wait else (AT_ONCE, AT_ONCE_SECONDS)
+        return outcome, *outcome.answer.gather(size, seconds)
 
     async def _deliver(
-        self, outcome: Outcome, asked: request.Request, work: Work, responder: Responder, http: HTTP
+        self,
+        outcome: Outcome,
+        held: list[bytes],
+        ended: bool,
+        asked: request.Request,
+        work: Work,
+        responder: Responder,
+        http: HTTP,
     ) -> None:
-        if outcome.answer is None:
+        answer = outcome.answer
+        if answer is None:
             written = outcome.written or {}
             work.kind, work.rows = "insert", written.get("written_rows", 0)
             self.metrics.add("aiscope_collect_rows_written_total", work.rows, table=outcome.table)
             await responder.begin(outcome.form, self._summary(written, work), compress=False)
             await responder.end()
             return
-        answer = outcome.answer
-        gone = asyncio.ensure_future(_gone(http))
         try:
-            held = await self._held(answer) if asked.wait else []
             await responder.begin(outcome.form, self._summary(answer.summary, work), asked.compress)
             for early in held:
                 await responder.part(early)
+            if not ended:
+                await self._stream(answer, responder, http)
+            await responder.end()
+        finally:
+            if not ended:
+                await self._thread(answer.close)
+
+    async def _stream(self, answer: Answer, responder: Responder, http: HTTP) -> None:
+        """What comes later, while somebody waits for it."""
+        gone = asyncio.ensure_future(_gone(http))
+        try:
             while not gone.done() and (part := await self._thread(answer.next)) is not None:
                 await responder.part(part)
             if gone.done():
                 raise ClientDisconnect
-            await responder.end()
         finally:
             gone.cancel()
-            await self._thread(answer.close)
-
-    async def _held(self, answer: Answer) -> list[bytes]:
-        """Parts up to the end, or as many as are kept."""
-        held: list[bytes] = []
-        size = 0
-        while size < BUFFER and (part := await self._thread(answer.next)) is not None:
-            held.append(part)
-            size += len(part)
-        return held
 
     def _summary(self, counts: dict[str, int], work: Work) -> dict[str, int]:
         elapsed = int((time.perf_counter() - work.started) * 1e9)

@@ -45,11 +45,6 @@ class Runner:
         # What was allowed once is allowed again: the verdict depends on these alone while the schema stands still.
         self._judged = lru_cache(1024)(self._judge)
 
-    @cached_property
-    def settings(self) -> frozenset[str]:
-        """Names of the engine's settings."""
-        return frozenset(self.engine.value("SELECT name FROM system.settings").split())
-
     def run(self, asked: Request, user: User, pieces: Iterator[bytes], writes: bool) -> Outcome:
         """The statement in the URL or at the body's beginning; the rest of the body is its data."""
         head, rest = _divided(asked.query, pieces, gate.MAX_STATEMENT)
@@ -67,7 +62,7 @@ class Runner:
         if user.role == "admin" and backup.STATEMENT.fullmatch(text.strip()):
             return self._back_up(text.strip())
         statement = self._judged(text, tuple(sorted(asked.parameters.items())), user.role)
-        given = limits.permitted({**asked.settings, **statement.settings}, self.bounds, self.settings)
+        given = limits.permitted({**asked.settings, **statement.settings}, self.bounds, self.engine.known)
         form = statement.form or asked.default_format or DEFAULT_FORMAT
         if not form.isalnum():
             raise Refused("UNKNOWN_FORMAT", f"Unknown format {form[:40]}")
@@ -89,7 +84,7 @@ class Runner:
     @cached_property
     def _settings_table(self) -> str:
         """`system.settings` that tells clients what they may set: to the latched engine it is nothing."""
-        names = ", ".join(map(literal, limits.writable(self.settings, self.bounds)))
+        names = ", ".join(map(literal, limits.writable(self.engine.known, self.bounds)))
         return f"(SELECT * REPLACE (name NOT IN ({names}) AS readonly) FROM system.settings)"
 
     def _judge(self, text: str, parameters: tuple[tuple[str, str], ...], role: str) -> Statement:
@@ -97,7 +92,7 @@ class Runner:
 
     def _write(self, wanted: Insert, asked: Request, user: User, data: Iterator[bytes]) -> Outcome:
         gate.check_insert(wanted, rights(user.role, self.gate.tables))
-        given = limits.permitted({**asked.settings, **wanted.settings}, self.bounds, self.settings)
+        given = limits.permitted({**asked.settings, **wanted.settings}, self.bounds, self.engine.known)
         sensor = (user.sensor or user.name) if user.role == "sensor" else None
         settings = {**limits.for_writing(given, self.bounds), "log_comment": tier(self._key, WRITER)}
         written = insert.run(self.engine, wanted, data, settings, sensor)
