@@ -46,6 +46,8 @@ _PROC = (
     "self/maps",
     "self/cgroup",
 )
+# An owner's dictionaries may be filled from the owner's own tables: for that the engine must know what localhost is.
+NAMES = (Path("/etc/hosts"), Path("/etc/nsswitch.conf"), Path("/etc/host.conf"), Path("/etc/resolv.conf"))
 # System tables need no grant. These tell of other users' statements, of paths and of the server: nobody sees rows.
 _TELLING = """processes parts parts_columns projection_parts detached_parts disks storage_policies users grants roles
     row_policies server_settings errors stack_trace merges mutations backups metrics asynchronous_metrics events

@@ -44,8 +44,13 @@ class Answer:
 
     def __init__(self, handle: Any, text: str, form: str, parameters: dict[str, str]) -> None:
         self._handle = handle
-        self._query = (text, form, parameters)
+        self._text, self._form = text, form
+        exact = (
+            text if text.isascii() else text.encode("utf-8", "surrogateescape")
+        )  # the engine takes bytes too
+        self._query = (exact, form, parameters)
         self._stream: Any = None
+        self._closed = False
         self.summary = {"read_rows": 0, "read_bytes": 0, "result_rows": 0, "result_bytes": 0}
         self._parts = self._make()
         try:
@@ -82,6 +87,9 @@ class Answer:
 
     def close(self) -> None:
         """Stop the statement if it still runs, and free its handle."""
+        if self._closed:
+            return
+        self._closed = True
         if self._stream is not None:
             with contextlib.suppress(RuntimeError):  # it had failed
                 self._stream.close()
@@ -89,7 +97,7 @@ class Answer:
         self._handle.close()
 
     def _make(self) -> Iterator[bytes]:
-        text, form, _ = self._query
+        text, form = self._text, self._form
         if not _STREAMED.match(text) or _INSERTS.search(text):
             return self._whole()
         if form in _PLAIN:
@@ -112,7 +120,7 @@ class Answer:
             if head and part.startswith(head):
                 yield part[len(head) :]
             else:
-                head = _head(part, lines, quoted=self._query[1].startswith("CSV"))
+                head = _head(part, lines, quoted=self._form.startswith("CSV"))
                 yield part
         if not head:
             yield from self._whole()
@@ -212,16 +220,6 @@ class Engine:
     ) -> Answer:
         """Run one statement; its first part is made before this returns."""
         return Answer(self.handle(settings, database), text, form, dict(parameters))
-
-    def write(
-        self, statement: str, form: str, data: Iterable[bytes], settings: Mapping[str, str], database: str
-    ) -> dict[str, int]:
-        """Stream data into `INSERT INTO ... (...)`; it is cancelled when `data` raises."""
-        handle = self.handle(settings, database)
-        try:
-            return send(handle, statement, form, data)
-        finally:
-            handle.close()
 
 
 def send(handle: Any, statement: str, form: str, data: Iterable[bytes]) -> dict[str, int]:

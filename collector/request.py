@@ -4,19 +4,21 @@ from __future__ import annotations
 
 import base64
 import binascii
+import email.message
 import email.parser
 import email.policy
 import re
 from collections.abc import Iterable, Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from urllib.parse import parse_qsl
 
 from collector.errors import Refused
 
 MAX_FIELDS = 512  # URL arguments
 MAX_VALUE = 256 << 10  # characters of a bound parameter
+MAX_SESSION = 256  # characters of a session's name
 
-# Arguments that are neither settings nor parameters. Of sessions nothing is kept, progress is not sent.
+# Arguments that are neither settings nor parameters. Progress is not sent.
 _OWN = frozenset(
     """query database default_format query_id session_id session_timeout session_check close_session user password
     quota_key wait_end_of_query buffer_size stacktrace compress decompress client_protocol_version role
@@ -37,6 +39,24 @@ class Login:
 
 
 @dataclass(frozen=True, slots=True)
+class Table:
+    """A table that came with a request. Its columns are SQL: `name Type, ...`."""
+
+    name: str
+    columns: str
+    form: str
+    data: bytes
+
+
+@dataclass(frozen=True, slots=True)
+class Form:
+    """A multipart form: its fields, and the bytes of its files by name."""
+
+    fields: Mapping[str, str] = field(default_factory=dict)
+    files: Mapping[str, bytes] = field(default_factory=dict)
+
+
+@dataclass(frozen=True, slots=True)
 class Request:
     """One request without its body. Parameters are in the engine's text form (tab-separated escapes)."""
 
@@ -49,11 +69,17 @@ class Request:
     parameters: Mapping[str, str]
     settings: Mapping[str, str]
     login: Login | None
+    session: str = ""
+    session_timeout: float = 0.0
+    session_check: bool = False
+    tables: tuple[Table, ...] = ()
 
 
-def parse(query_string: bytes, headers: Mapping[str, str], form: Mapping[str, str] | None = None) -> Request:
-    """From the URL's arguments, the headers (lower case) and the fields of a form. Refused when malformed."""
-    fields = _fields(query_string) | dict(form or {})
+def parse(query_string: bytes, headers: Mapping[str, str], form: Form | None = None) -> Request:
+    """From the URL's arguments, the headers (lower case) and a form. Refused when malformed."""
+    form = form or Form()
+    fields = _fields(query_string) | dict(form.fields)
+    tables = tuple(_table(name, data, fields) for name, data in form.files.items())
     if fields.get("compress", "0") not in {"0", ""} or fields.get("decompress", "0") not in {"0", ""}:
         raise Refused("NOT_IMPLEMENTED", "compress and decompress: use Accept-Encoding and Content-Encoding")
     parameters = {name[6:]: value for name, value in fields.items() if name.startswith("param_")}
@@ -66,12 +92,15 @@ def parse(query_string: bytes, headers: Mapping[str, str], form: Mapping[str, st
     for name in parameters:
         if not _ID.fullmatch(name):
             raise Refused("BAD_QUERY_PARAMETER", f"param_{name[:60]!r}: up to 128 printable ASCII characters")
-    query_id = fields.get("query_id", "")
+    query_id, session = fields.get("query_id", ""), fields.get("session_id", "")
+    if len(session) > MAX_SESSION:
+        raise Refused("BAD_QUERY_PARAMETER", f"session_id: up to {MAX_SESSION} characters")
     if query_id and not _ID.fullmatch(query_id):
         raise Refused("BAD_QUERY_PARAMETER", "query_id: up to 128 printable ASCII characters")
+    database = fields.get("database") or headers.get("x-clickhouse-database", "")
     return Request(
         query=fields.get("query", ""),
-        database=fields.get("database") or headers.get("x-clickhouse-database", ""),
+        database=database if database != "__default__" else "",
         default_format=fields.get("default_format") or headers.get("x-clickhouse-format", ""),
         query_id=query_id,
         wait=fields.get("wait_end_of_query", "0") not in {"0", "", "false"},
@@ -79,7 +108,29 @@ def parse(query_string: bytes, headers: Mapping[str, str], form: Mapping[str, st
         parameters=parameters,
         settings=settings,
         login=_login(headers, fields),
+        session=session,
+        session_timeout=_seconds(fields.get("session_timeout", "0")),
+        session_check=fields.get("session_check", "0") == "1",
+        tables=tables,
     )
+
+
+def _table(name: str, data: bytes, fields: dict[str, str]) -> Table:
+    """External data, after ClickHouse: NAME_structure or NAME_types, and NAME_format; taken from the fields."""
+    form = fields.pop(f"{name}_format", "TabSeparated")
+    columns, types = fields.pop(f"{name}_structure", ""), fields.pop(f"{name}_types", "")
+    if types:
+        found = re.findall(r"(?:[^,()]|\((?:[^()]|\([^()]*\))*\))+", types)
+        columns = ", ".join(f"_{number} {kind}" for number, kind in enumerate(found, 1))
+    if not columns:
+        raise Refused("BAD_QUERY_PARAMETER", f"{name[:60]!r}: no structure, and no types")
+    return Table(name, columns, form, data)
+
+
+def _seconds(value: str) -> float:
+    if not re.fullmatch(r"\d{1,6}", value):
+        raise Refused("BAD_QUERY_PARAMETER", "session_timeout: whole seconds")
+    return float(value)
 
 
 def _fields(query_string: bytes) -> dict[str, str]:
@@ -107,23 +158,32 @@ def _once(pairs: Iterable[tuple[str, str]]) -> dict[str, str]:
     return found
 
 
-def form_fields(content_type: str, body: bytes) -> dict[str, str]:
-    """Fields of a multipart form. Refused for files: tables from outside (external data) are not supported."""
-    head = f"Content-Type: {content_type}\r\n\r\n".encode("latin-1", "replace")
-    message = email.parser.BytesParser(policy=email.policy.HTTP).parsebytes(head + body)
-    if not message.is_multipart():
+def parse_form(content_type: str, body: bytes) -> Form:
+    """A multipart form (RFC 7578). Refused when it cannot be read."""
+    message = email.message.Message()
+    message["content-type"] = content_type
+    boundary = message.get_boundary()
+    if not boundary:
         raise Refused("BAD_QUERY_PARAMETER", "the form cannot be read")
-    pairs = []
-    for part in message.iter_parts():
-        name = part.get_param("name", header="content-disposition")
-        if not isinstance(name, str) or part.get_filename() is not None:
-            raise Refused("NOT_IMPLEMENTED", "external data is not supported")
-        payload = part.get_payload(decode=True)
-        pairs.append((name, payload.decode("utf-8", "replace") if isinstance(payload, bytes) else ""))
-    found = _once(pairs)
-    if any(re.fullmatch(r"\w+_(structure|types|format)", name) for name in found):
-        raise Refused("NOT_IMPLEMENTED", "external data is not supported")
-    return found
+    *parts, end = (b"\r\n" + body).split(b"\r\n--" + boundary.encode("latin-1", "replace"))
+    if not end.startswith(b"--") or len(parts) > MAX_FIELDS:
+        raise Refused("BAD_QUERY_PARAMETER", "the form cannot be read")
+    pairs, files = [], {}
+    for part in parts[1:]:
+        head, _, data = part.partition(b"\r\n\r\n")
+        headers = email.parser.BytesParser(policy=email.policy.compat32).parsebytes(
+            head.lstrip() + b"\r\n\r\n"
+        )
+        name = headers.get_param("name", header="content-disposition")
+        if not isinstance(name, str):
+            raise Refused("BAD_QUERY_PARAMETER", "a part of the form has no name")
+        if headers.get_filename() is None:
+            pairs.append((name, data.decode("utf-8", "replace")))
+        elif name in files or not _NAME.fullmatch(name):
+            raise Refused("BAD_QUERY_PARAMETER", f"{name[:60]!r}: not a name of a table, or one given twice")
+        else:
+            files[name] = data
+    return Form(_once(pairs), files)
 
 
 def _login(headers: Mapping[str, str], fields: Mapping[str, str]) -> Login | None:

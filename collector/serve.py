@@ -113,7 +113,7 @@ def serve(wanted: Serving) -> None:
     door = _Door()
     server = uvicorn.Server(_configured(wanted, door))
     server.config.load()
-    readable = [*confine.needed(), *([wanted.users.parent] if wanted.users else [])]
+    readable = [*confine.needed(), *([wanted.users.parent] if wanted.users else confine.NAMES)]
     held = confine.restrict(readable, [wanted.directory])
     for layer in held.missing:
         _log.warning("this kernel's Landlock does not hold %s", layer)
@@ -132,8 +132,9 @@ def _application(wanted: Serving, config: Path, key: str) -> tuple[Any, Any]:
     from collector.access import Access
     from collector.audit import Audit
     from collector.engine import Engine
+    from collector.owner import OwnerRunner
     from collector.server import Collector
-    from collector.statement import OwnerRunner, Runner
+    from collector.statement import Runner
 
     engine = Engine(wanted.directory, config)
     if wanted.users is None:

@@ -38,7 +38,8 @@ AT_ONCE = 64 << 10  # of an answer, and
 AT_ONCE_SECONDS = 0.005  # of its making: what comes so soon needs no second turn of a thread
 STRETCHING = 8  # passwords that wait for their turn
 PUNISHED = 64  # failed logins that are slowed at the same time
-FORM_BYTES = 1 << 20  # of a multipart form
+FORM_BYTES = 1 << 20  # of a multipart form, and
+OWNER_FORM_BYTES = 256 << 20  # of an owner's, which may bring tables
 TICK_SECONDS = 1.0  # audit rows are written, and the users file is looked at, so often
 OWNER = User("default", "owner", per_second=1e6, at_once=64)
 
@@ -82,6 +83,7 @@ class Collector:
             bounds,
             directory,
         )
+        self.form_bytes = FORM_BYTES if access else OWNER_FORM_BYTES
         self.metrics = Metrics()
         self.running = 0
         self.stopping = False
@@ -129,18 +131,18 @@ class Collector:
     async def _asked(self, http: HTTP, work: Work) -> request.Request:
         headers = {name.lower(): value for name, value in http.headers.items()}
         kind = headers.get("content-type", "")
-        form: dict[str, str] = {}
+        form = request.Form()
         if kind.lower().startswith("multipart/form-data"):
             body = await self._thread(self._form, await self._pieces(http, work))
-            form = request.form_fields(kind, body)
+            form = await self._thread(request.parse_form, kind, body)
         return request.parse(http.scope["query_string"], headers, form)
 
     def _form(self, pieces: Iterator[bytes]) -> bytes:
         body = bytearray()
         for piece in pieces:
             body += piece
-            if len(body) > FORM_BYTES:
-                raise Refused("QUERY_IS_TOO_LARGE", f"a form may have {FORM_BYTES} bytes")
+            if len(body) > self.form_bytes:
+                raise Refused("QUERY_IS_TOO_LARGE", f"a form may have {self.form_bytes} bytes")
         return bytes(body)
 
     async def _user(self, http: HTTP, login: request.Login | None, work: Work) -> User:
@@ -280,10 +282,10 @@ class Collector:
                 await responder.part(early)
             if not ended:
                 await self._stream(answer, responder, http)
-            await responder.end()
-        finally:
+        finally:  # before the answer's end: the next request may want its session
             if not ended:
                 await self._thread(answer.close)
+        await responder.end()
 
     async def _stream(self, answer: Answer, responder: Responder, http: HTTP) -> None:
         """What comes later, while somebody waits for it."""

@@ -20,11 +20,7 @@ from collector.users import User
 
 HEAD = 64 << 10  # of a body is looked at for `INSERT ... FORMAT x`
 DEFAULT_FORMAT = "TabSeparated"
-_OWN_FORMAT = re.compile(r"\sFORMAT\s+(\w+)\s*;?\s*\Z", re.IGNORECASE)
 _SETTINGS = re.compile(r"\A(SELECT [\w, ]+ FROM )system\.settings((?: (?:WHERE|ORDER BY|LIMIT) .*)?)\Z")
-_INSERTS = re.compile(r"\A\s*WITH\b.*\bINSERT\s+INTO\b", re.IGNORECASE | re.DOTALL)
-_LITERAL = re.compile(r"'(?:[^'\\]|\\.)*'", re.DOTALL)
-_ROWS = re.compile(r"\s*(?:SELECT|WITH|SHOW|DESC|DESCRIBE|EXISTS|EXPLAIN|CHECK|\()", re.IGNORECASE)
 
 
 @dataclass(slots=True)
@@ -47,8 +43,10 @@ class Runner:
 
     def run(self, asked: Request, user: User, pieces: Iterator[bytes], writes: bool) -> Outcome:
         """The statement in the URL or at the body's beginning; the rest of the body is its data."""
-        head, rest = _divided(asked.query, pieces, gate.MAX_STATEMENT)
-        if asked.database not in {"", "default", "__default__", DATABASE}:
+        head, rest = divided(asked.query, pieces, gate.MAX_STATEMENT)
+        if asked.tables:
+            raise Refused("NOT_IMPLEMENTED", "external data is not supported")
+        if asked.database not in {"", "default", DATABASE}:
             raise Refused("UNKNOWN_DATABASE", f"Database {asked.database[:60]} does not exist here")
         if wanted := gate.insert(head.decode("latin-1")):
             if not writes:
@@ -99,35 +97,7 @@ class Runner:
         return Outcome(wanted.form, table=wanted.table, written=written)
 
 
-class OwnerRunner:
-    """Runs whatever the owner of a directory wants, as a ClickHouse server would."""
-
-    def __init__(self, engine: Engine, bounds: Bounds) -> None:
-        self.engine, self.bounds = engine, bounds
-
-    def run(self, asked: Request, user: User, pieces: Iterator[bytes], writes: bool) -> Outcome:
-        """As Runner.run, without the gate."""
-        head, rest = _divided(asked.query, pieces, self.bounds.body_bytes)
-        settings = {"max_memory_usage": str(self.bounds.query_bytes), **asked.settings}
-        if not writes:
-            settings["readonly"] = "2"
-        database = "" if asked.database in {"", "__default__"} else asked.database
-        wanted = gate.insert(head.decode("latin-1"))
-        if wanted and wanted.form.lower() != "values":
-            into = re.sub(r"FORMAT\s+\w+\s*\Z", "", _text(head[: wanted.data]), flags=re.IGNORECASE)
-            rows = itertools.chain([head[wanted.data :]], rest)
-            return Outcome(
-                wanted.form, written=self.engine.write(into, wanted.form, rows, settings, database)
-            )
-        text, form = _text(head), ""
-        if _ROWS.match(text) and not _INSERTS.match(_LITERAL.sub("", text)):
-            text, form = text.rstrip().removesuffix(";"), asked.default_format or DEFAULT_FORMAT
-            if match := _OWN_FORMAT.search(text):
-                text, form = text[: match.start()], match[1]
-        return Outcome(form, self.engine.read(text, form or "Null", asked.parameters, settings, database))
-
-
-def _divided(query: str, pieces: Iterator[bytes], longest: int) -> tuple[bytes, Iterator[bytes]]:
+def divided(query: str, pieces: Iterator[bytes], longest: int) -> tuple[bytes, Iterator[bytes]]:
     """The statement (with the beginning of its data, when it is an insert), and what follows of the body."""
     source = itertools.chain([query.encode() + b"\n"] if query else [], pieces)
     head = bytearray()

@@ -137,3 +137,14 @@ def with_users(folder: Path) -> dict[str, str]:
     for name in ROLES:
         users.change(path, name, per_second=5000.0, at_once=32)
     return tokens
+
+
+def parted(fields: dict[str, bytes], files: dict[str, bytes]) -> tuple[dict[str, str], bytes]:
+    """The header and the body of a multipart form."""
+    lines = [(f'name="{name}"', data) for name, data in fields.items()]
+    lines += [(f'name="{name}"; filename="{name}.bin"', data) for name, data in files.items()]
+    body = b"".join(
+        b"--b\r\nContent-Disposition: form-data; " + head.encode() + b"\r\n\r\n" + data + b"\r\n"
+        for head, data in lines
+    )
+    return {"Content-Type": "multipart/form-data; boundary=b"}, body + b"--b--\r\n"

@@ -10,7 +10,9 @@ from hypothesis import strategies as st
 from collector.codec import Decoder, choose
 from collector.errors import Refused
 from collector.gate import insert
-from collector.request import Login, Request, form_fields, parse
+from collector.request import Login, Request, Table, parse, parse_form
+
+from .served import parted
 
 TEXT = st.text(max_size=40)
 HEADERS = st.sampled_from(["authorization", "x-clickhouse-user", "x-clickhouse-key", "x-clickhouse-database"])
@@ -67,22 +69,30 @@ def test_any_query_string_is_read_or_refused(raw: bytes):
 @given(st.binary(max_size=300), st.text(max_size=30))
 def test_any_form_is_read_or_refused(body: bytes, boundary: str):
     try:
-        form_fields(f"multipart/form-data; boundary={boundary}", body)
+        parse_form(f"multipart/form-data; boundary={boundary}", body)
     except Refused as error:
         assert error.code > 0  # noqa: PT017
 
 
 def test_a_form():
-    body = b'--b\r\nContent-Disposition: form-data; name="query"\r\n\r\nSELECT {x:String}\r\n--b\r\n' \
-           b'Content-Disposition: form-data; name="param_x"\r\n\r\n\xc3\xa4\r\n--b--\r\n'  # fmt: skip
-    assert form_fields("multipart/form-data; boundary=b", body) == {
-        "query": "SELECT {x:String}",
-        "param_x": "ä",
-    }
-    with pytest.raises(Refused, match="external data"):
-        form_fields(
-            "multipart/form-data; boundary=b", body.replace(b'name="param_x"', b'name="t"; filename="t"')
-        )
+    kind, body = parted({"query": b"SELECT {x:String}", "param_x": b"\xc3\xa4"}, {})
+    form = parse_form(kind["Content-Type"], body)
+    assert (form.fields, form.files) == ({"query": "SELECT {x:String}", "param_x": "ä"}, {})
+    for wrong in (body[:-6], body.replace(b'name="query"', b"x"), body.replace(b"param_x", b"query")):
+        with pytest.raises(Refused):
+            parse_form(kind["Content-Type"], wrong)
+
+
+def test_tables_of_a_form_are_bytes_as_they_came():
+    data = bytes(range(256)) + b"\r\n--\r\n\n\r"
+    kind, body = parted(
+        {"query": b"SELECT 1", "t_types": b"UInt8, Tuple(a Array(Int8), b String)"}, {"t": data}
+    )
+    asked = parse(b"t_format=RowBinary", {}, parse_form(kind["Content-Type"], body))
+    assert asked.tables == (Table("t", "_1 UInt8, _2  Tuple(a Array(Int8), b String)", "RowBinary", data),)
+    assert asked.settings == {}
+    with pytest.raises(Refused, match="no structure"):
+        parse(b"", {}, parse_form(kind["Content-Type"], body.replace(b"t_types", b"s_types")))
 
 
 @given(st.sampled_from(["lz4", "zstd", "gzip", "deflate", "br", "", "identity"]), st.binary(max_size=300))

@@ -30,7 +30,7 @@ from collector.store import Store, open_store
 from sensor.delivery.columns import arrow
 
 from .conftest import START, connection
-from .served import Served, start, with_users
+from .served import Served, parted, start, with_users
 
 
 @pytest.fixture(scope="module")
@@ -213,6 +213,8 @@ def test_what_is_not_supported_says_so(served: Served):
     assert served.request("ann", "SELECT nothing FROM usage").code == 47
     assert served.request("ann", "SELECT 1", no_such_setting="1").code == 115
     assert served.request("ann", "SELECT 1", path="/nowhere").status == 404
+    kind, table = parted({"query": b"SELECT 1", "t_structure": b"a Int8"}, {"t": b"1\n"})
+    assert served.request("ann", table, headers=kind).code == 48
 
 
 def test_limits_can_be_lowered_not_lifted(served: Served):
@@ -353,34 +355,6 @@ def test_clickhouse_connect_async(served: Served):
             return [answer.first_row[0] for answer in answers]
 
     assert asyncio.run(ask()) == list(range(10))
-
-
-def test_an_owner_may_do_anything_in_its_directory(owned: Served, tmp_path: Path):
-    with client(owned) as owner:
-        owner.command("CREATE DATABASE d")
-        owner.command("CREATE TABLE d.t (a UInt32, s String, j Array(String)) ENGINE = MergeTree ORDER BY a")
-        owner.insert("d.t", [[1, "x", ["y"]]], column_names=["a", "s", "j"])
-        owner.command("INSERT INTO d.t VALUES (2, ';', [])")
-        owner.command("INSERT INTO d.t SELECT number, 'n', [] FROM numbers(3, 5)")
-        owner.command("WITH 7 AS n INSERT INTO d.t (a, s) SELECT n, 'INSERT INTO d.t' FROM numbers(1)")
-        assert owner.command("SELECT sum(a) FROM d.t") == 35
-        assert owner.command("WITH 1 AS n SELECT 'INSERT INTO x'") == "INSERT INTO x"
-        owner.command("ALTER TABLE d.t DELETE WHERE a = 7 AND s != 'n' SETTINGS mutations_sync = 1")
-        owner.command("ALTER TABLE d.t DELETE WHERE a = 2 SETTINGS mutations_sync = 1")
-        assert owner.query("SELECT count() FROM d.t").first_row == (6,)
-    (tmp_path / "secret").write_text("c4nary")
-    for sql in (f"SELECT file('{tmp_path}/secret')", f"SELECT 1 INTO OUTFILE '{tmp_path}/out'",
-                "SELECT * FROM url('http://127.0.0.1:1/', LineAsString)"):  # fmt: skip
-        reply = owned.request(None, sql, http_max_tries="1")
-        assert reply.code > 0
-        assert "c4nary" not in reply.text
-    assert not (tmp_path / "out").exists()
-    assert owned.request(None, "SELECT 1", user="ann", password="x").code == 516
-
-
-def test_an_owner_is_not_asked_by_web_pages(owned: Served):
-    assert owned.request(None, "SELECT 1", headers={"Origin": "http://evil.example"}).status == 403
-    assert owned.request(None, "SELECT 1", headers={"Host": "evil.example"}).status == 403
 
 
 def test_users_change_without_a_restart(served: Served):
