@@ -17,7 +17,8 @@ import hashlib
 from collections.abc import Iterable, Iterator
 from dataclasses import dataclass, replace
 from functools import lru_cache
-from typing import Any
+from itertools import chain
+from typing import TYPE_CHECKING, Any
 
 from sensor import __version__
 from sensor.delivery.event import Connection, Event, Exchange, Identity, Lookup, SensorStats
@@ -29,9 +30,6 @@ from sensor.knowledge.first_flight import FirstFlight, read_first_flight
 from sensor.knowledge.identity import Identities, Sighting
 from sensor.knowledge.lookups import Asked, Lookups
 from sensor.knowledge.place import Location, Networks, Place
-from sensor.knowledge.policy import Policy
-from sensor.knowledge.policy_judge import Judge
-from sensor.knowledge.seal import Sealer
 from sensor.packets.facts import VISIBILITY, Clear, Fact, Flow, Limits, Message, Opened, Progress, Totals
 from sensor.wire.community import community_id
 from sensor.wire.cursor import Malformed
@@ -39,10 +37,15 @@ from sensor.wire.dhcp import parse_dhcp
 from sensor.wire.dns import parse_dns
 from sensor.wire.names import is_address
 
+if TYPE_CHECKING:  # not every run has a policy or seals names
+    from sensor.knowledge.policy_judge import Judge
+    from sensor.knowledge.seal import Sealer
+
 _SEALED = ("user", "client_host", "client_mac")
 _NOWHERE = Location()
 _CLIENTS = 4_096  # distinct clients whose class is remembered
 _SERVERS = 16_384  # distinct server addresses whose owner is remembered
+_NAMES = 16_384  # distinct names whose service is remembered
 _ANSWERS = 64  # records of a lookup's answer
 # Columns that a look at packets alone leaves open.
 _NOT_JUDGED: dict[str, Any] = dict.fromkeys(("exchanges_low", "exchanges", "exchanges_high"))
@@ -100,7 +103,7 @@ class Monitor:
 
     `all` reports what the catalogue does not know as well; `sealer` replaces the names of people and hosts by
     tokens; `relays` are addresses and networks (CIDR) of proxies whose onward leg is not to be counted again;
-    `policy` gives events their verdict; `engine` is written into `sensor_stats`. Memory is bounded by the
+    `judge` gives events their verdict; `engine` is written into `sensor_stats`. Memory is bounded by the
     engine's flow table, `limits` and the constants of `sensor.knowledge`.
     """
 
@@ -112,7 +115,7 @@ class Monitor:
         place: Place | None = None,
         sealer: Sealer | None = None,
         relays: Iterable[str] = (),
-        policy: Policy | None = None,
+        judge: Judge | None = None,
         all: bool = False,
         engine: str = "",
         limits: Limits | None = None,
@@ -125,7 +128,7 @@ class Monitor:
         self._all = all
         self._engine = engine
         self._limits = limits or Limits()
-        self._judge = Judge(policy, catalogue, self._limits)
+        self._judge = judge
         self._connections: dict[int, _Connection] = {}
         self._conversations = Conversations(clear_bytes=self._limits.clear_bytes)
         self._lookups = Lookups()
@@ -134,12 +137,14 @@ class Monitor:
     def reload(self, catalogue: Catalogue) -> None:
         """Another catalogue for what comes from here on; connections keep the service they have."""
         self._know(catalogue)
-        self._judge.reload(catalogue)
+        if self._judge:
+            self._judge.reload(catalogue)
 
     def _know(self, catalogue: Catalogue) -> None:
         self._catalogue = catalogue
         self._client_class = lru_cache(_CLIENTS)(catalogue.client_class)
         self._owner = lru_cache(_SERVERS)(catalogue.match_address)
+        self._service = lru_cache(_NAMES)(catalogue.match)
 
     def observe(self, fact: Fact) -> list[Event]:
         """The events a fact gives rise to."""
@@ -154,13 +159,15 @@ class Monitor:
                 events = self._message(fact)
             case Totals():
                 events = self._totals(fact)
-        judged = self._judge.judge(events)
+        judged = self._judge.judge(events) if self._judge else events
         return [self._seal(event) for event in judged] if self._sealer else list(judged)
 
     def finish(self) -> list[Event]:
         """What still waits: questions without an answer. Connections end with the engine's last facts."""
-        unanswered = self._judge.judge(self._ended(self._lookups.expire()))
-        return [self._seal(event) for event in (*unanswered, *self._judge.finish())]
+        events = self._ended(self._lookups.expire())
+        if self._judge:
+            events = chain(self._judge.judge(events), self._judge.finish())
+        return [self._seal(event) for event in events]
 
     # Connections
 
@@ -188,7 +195,7 @@ class Monitor:
     def _name(self, opened: Opened) -> Match | None:
         """The service by the connection's name; by its address only where there is no name."""
         if opened.name:
-            return self._catalogue.match(opened.name)
+            return self._service(opened.name)
         return self._owner(opened.flow.server_ip)
 
     def _progress(self, fact: Progress) -> Iterator[Event]:
@@ -325,7 +332,7 @@ class Monitor:
 
     def _ended(self, lookups: Iterable[Asked]) -> Iterator[Event]:
         for asked in lookups:
-            match = asked.match(self._catalogue)
+            match = asked.match(self._service)
             if match and asked.answer:
                 self._learnt.learn(asked.client_ip, asked.answer.hosts, match.service, asked.time)
             if match or self._all:

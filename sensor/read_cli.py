@@ -26,7 +26,10 @@ if TYPE_CHECKING:
     from sensor.delivery.event import Event
     from sensor.knowledge.catalogue import Catalogue
     from sensor.knowledge.policy import Policy
+    from sensor.knowledge.policy_judge import Judge
+    from sensor.knowledge.seal import Sealer
     from sensor.monitor import Monitor
+    from sensor.packets.facts import Limits
     from sensor.summary import Summary
 
 BATCH = 10_000  # rows per insert; they are some 2 kB each while they wait
@@ -100,12 +103,11 @@ def read(
     from sensor.config import load
     from sensor.knowledge.catalogue import load as load_catalogue
     from sensor.knowledge.catalogue_bundle import newest
-    from sensor.knowledge.policy import load as load_policy
     from sensor.summary import Summary
 
     settings = load(flags={_FLAGS[name]: value for name, value in flags.items()} | {"store.url": _url(store)})
     catalogue = load_catalogue(newest(settings.catalogue.home), settings.catalogue.overrides)
-    policy = load_policy(settings.policy.file) if settings.policy.file else None
+    policy = _policy(settings.policy.file) if settings.policy.file else None
     with contextlib.ExitStack() as stack:
         opened = None if no_store else stack.enter_context(open_store(settings, catalogue))
         form = form or "table"
@@ -297,7 +299,7 @@ def make_monitor(
     sealed: bool,
 ) -> Monitor:
     """The monitor that the settings ask for."""
-    from sensor.knowledge import inventory, seal
+    from sensor.knowledge import inventory
     from sensor.knowledge.identity import Identities
     from sensor.knowledge.place import Place
     from sensor.monitor import Monitor
@@ -307,13 +309,31 @@ def make_monitor(
         catalogue,
         identities=Identities(inventory.load(settings.inventory.csv) if settings.inventory.csv else None),
         place=Place(databases) if databases else None,
-        sealer=seal.load(settings.sensor.names_key, create=True) if sealed else None,
+        sealer=_sealer(settings.sensor.names_key) if sealed else None,
         relays=settings.sensor.relays,
-        policy=policy,
+        judge=_judge(policy, catalogue, settings.limits) if policy else None,
         all=everything,
         engine=engine,
         limits=settings.limits,
     )
+
+
+def _policy(file: Path) -> Policy:
+    from sensor.knowledge.policy import load
+
+    return load(file)
+
+
+def _sealer(key: Path) -> Sealer:
+    from sensor.knowledge.seal import load
+
+    return load(key, create=True)
+
+
+def _judge(policy: Policy, catalogue: Catalogue, limits: Limits) -> Judge:
+    from sensor.knowledge.policy_judge import Judge
+
+    return Judge(policy, catalogue, limits)
 
 
 def _print_json(event: Event, sensor: str) -> None:

@@ -5,29 +5,29 @@ They tell the TLS library and its settings, not the program and never the servic
 
 from __future__ import annotations
 
-from collections.abc import Iterable
+from collections.abc import Callable, Iterable
 from functools import lru_cache
 from hashlib import md5, sha256
+from typing import Any, TypeVar
 
-from sensor.wire.tls import ALPN, SERVER_NAME, ClientHello, is_grease
+from sensor.wire.tls import ALPN, GREASE, SERVER_NAME, ClientHello
 
 _VERSIONS = {
     0x0304: "13", 0x0303: "12", 0x0302: "11", 0x0301: "10", 0x0300: "s3", 0x0002: "s2",
     0xFEFF: "d1", 0xFEFD: "d2", 0xFEFC: "d3",
 }  # fmt: skip
-_LISTS = 4_096  # distinct lists of a hello whose hash is remembered
+_LISTS = 1_024  # distinct lists of hellos that are remembered, of each kind
+_LENGTH = 256  # members of a list; browsers send some twenty
 _NOTHING = "000000000000"  # instead of the hash of nothing
+
+T = TypeVar("T")
 
 
 def ja3_text(hello: ClientHello) -> str:
     """Version, ciphers, extensions, groups and point formats in decimal, GREASE left out."""
-    lists = (
-        hello.cipher_suites,
-        [kind for kind, _ in hello.extensions],
-        hello.groups,
-        hello.point_formats,
-    )
-    return ",".join((str(hello.version), *("-".join(map(str, _plain(values))) for values in lists)))
+    kinds = "-".join([str(kind) for kind, _ in hello.extensions if kind not in GREASE])
+    ciphers, groups, formats = map(_decimal, (hello.cipher_suites, hello.groups, hello.point_formats))
+    return f"{hello.version},{ciphers},{kinds},{groups},{formats}"
 
 
 def ja3(hello: ClientHello) -> str:
@@ -37,28 +37,54 @@ def ja3(hello: ClientHello) -> str:
 
 def ja4(hello: ClientHello, transport: str) -> str:
     """`transport`: t for TLS over TCP, q for QUIC, d for DTLS."""
-    ciphers = _plain(hello.cipher_suites)
-    kinds = sorted(_plain([kind for kind, _ in hello.extensions]))
+    kinds = tuple(sorted([kind for kind, _ in hello.extensions if kind not in GREASE]))
     sni = "d" if SERVER_NAME in kinds else "i"
-    counts = f"{min(len(ciphers), 99):02}{min(len(kinds), 99):02}"
-    first = f"{transport}{_version(hello)}{sni}{counts}{_alpn(hello)}"
-    return f"{first}_{_hash(tuple(sorted(ciphers)))}_{_third(tuple(kinds), hello.signature_algorithms)}"
+    count, ciphers = _ciphers(hello.cipher_suites)
+    version = _version(hello.supported_versions, (hello.version,))
+    first = f"{transport}{version}{sni}{count}{min(len(kinds), 99):02}{_alpn(hello.alpn)}"
+    return f"{first}_{ciphers}_{_third(kinds, hello.signature_algorithms)}"
+
+
+def _remembered(make: Callable[..., T]) -> Callable[..., T]:
+    """A program's next hello has the same lists, but for GREASE and the order of its extensions.
+
+    Lists that no program sends are not kept: one may be as long as a hello.
+    """
+    kept = lru_cache(_LISTS)(make)
+
+    def made(*lists: tuple[Any, ...]) -> T:
+        return kept(*lists) if sum(map(len, lists)) <= _LENGTH else make(*lists)
+
+    return made
+
+
+@_remembered
+def _decimal(values: tuple[int, ...]) -> str:
+    return "-".join(map(str, _plain(values)))
+
+
+@_remembered
+def _ciphers(suites: tuple[int, ...]) -> tuple[str, str]:
+    """How many, two digits, and the hash."""
+    plain = sorted(_plain(suites))
+    return f"{min(len(plain), 99):02}", _hash(plain)
 
 
 def _plain(values: Iterable[int]) -> list[int]:
-    return [value for value in values if not is_grease(value)]
+    return [value for value in values if value not in GREASE]
 
 
-def _version(hello: ClientHello) -> str:
-    offered = _plain(hello.supported_versions) or [hello.version]
+@_remembered
+def _version(offered: tuple[int, ...], legacy: tuple[int, ...]) -> str:
     # DTLS counts downwards: 0xfefc is newer than 0xfeff.
-    newest = max(offered, key=lambda version: -version if version >> 8 == 0xFE else version)
+    newest = max(_plain(offered) or legacy, key=lambda v: -v if v >> 8 == 0xFE else v)
     return _VERSIONS.get(newest, "00")
 
 
-def _alpn(hello: ClientHello) -> str:
+@_remembered
+def _alpn(offered: tuple[bytes, ...]) -> str:
     """First and last character of the first protocol, or of its hex when either is not alphanumeric."""
-    protocol = next(iter(hello.alpn), b"")
+    protocol = next(iter(offered), b"")
     if not protocol:
         return "00"
     if not (protocol[:1].isalnum() and protocol[-1:].isalnum()):  # bytes: ASCII only
@@ -66,15 +92,13 @@ def _alpn(hello: ClientHello) -> str:
     return chr(protocol[0]) + chr(protocol[-1])
 
 
-# Clients that put their extensions in another order each time have the same in a sorted list.
-@lru_cache(_LISTS)
+@_remembered
 def _third(kinds: tuple[int, ...], signatures: tuple[int, ...]) -> str:
-    rest = tuple(kind for kind in kinds if kind not in (SERVER_NAME, ALPN))
-    return _hash(rest, tuple(_plain(signatures))) if rest else _NOTHING
+    rest = [kind for kind in kinds if kind not in (SERVER_NAME, ALPN)]
+    return _hash(rest, _plain(signatures)) if rest else _NOTHING
 
 
-@lru_cache(_LISTS)
-def _hash(*lists: tuple[int, ...]) -> str:
+def _hash(*lists: list[int]) -> str:
     """Of lists in hexadecimal, those that are empty left out."""
     text = "_".join(",".join(f"{value:04x}" for value in values) for values in lists if values)
     return sha256(text.encode("ascii")).hexdigest()[:12] if text else _NOTHING

@@ -3,29 +3,20 @@
 from __future__ import annotations
 
 from dataclasses import dataclass
-from functools import lru_cache
 
 from sensor.knowledge.fingerprint import ja3, ja4
 from sensor.packets.facts import Opened
 from sensor.wire.cursor import Malformed
 from sensor.wire.peek import peek
 from sensor.wire.tls import (
-    ALPN,
-    GROUPS,
-    POINT_FORMATS,
-    SIGNATURES,
-    VERSIONS,
+    GREASE,
+    HANDSHAKE,
     ClientHello,
+    client_hello,
     dtls_client_hello,
-    is_grease,
     parse_client_hello,
     server_hello,
 )
-
-_TELLING = frozenset(
-    {ALPN, GROUPS, POINT_FORMATS, SIGNATURES, VERSIONS}
-)  # what is read of a hello's extensions
-_HELLOS = 4_096  # kinds of hello remembered; browsers that shuffle theirs never repeat
 
 _VERSIONS = {
     0x0300: "ssl3.0",
@@ -52,6 +43,7 @@ class FirstFlight:
 
 
 NOTHING = FirstFlight()
+_RECORD = bytes((HANDSHAKE,))
 
 
 def read_first_flight(opened: Opened) -> FirstFlight:
@@ -62,6 +54,9 @@ def read_first_flight(opened: Opened) -> FirstFlight:
         if opened.flow.transport == "udp":
             hello = dtls_client_hello(opened.client_bytes)
             return _hello(hello, "d", 0) if hello else NOTHING
+        # Nearly always the hello comes first; `peek` finds the same, and what else there is.
+        if opened.client_bytes[:1] == _RECORD and (plain := client_hello(opened.client_bytes)):
+            return _hello(plain, "t", _chosen(opened.server_bytes))
         seen = peek(opened.client_bytes, final=True)
     except Malformed:
         return NOTHING
@@ -74,15 +69,7 @@ def read_first_flight(opened: Opened) -> FirstFlight:
 
 
 def _hello(hello: ClientHello, transport: str, chosen: int) -> FirstFlight:
-    # Without what differs from one connection of a program to the next, its hellos are equal.
-    known = tuple((kind, body if kind in _TELLING else b"") for kind, body in hello.extensions)
-    bare = ClientHello(hello.version, b"", b"", hello.cipher_suites, hello.compression, known, hello.cookie)
-    return _read(bare, transport, chosen)
-
-
-@lru_cache(_HELLOS)
-def _read(hello: ClientHello, transport: str, chosen: int) -> FirstFlight:
-    offered = [v for v in hello.supported_versions if not is_grease(v)] or [hello.version]
+    offered = [v for v in hello.supported_versions if v not in GREASE] or [hello.version]
     version = chosen or (min(offered) if transport == "d" else max(offered))  # DTLS counts down
     return FirstFlight(
         ",".join(name.decode("ascii", "backslashreplace") for name in hello.alpn),

@@ -3,11 +3,12 @@
 from __future__ import annotations
 
 from collections import OrderedDict
+from collections.abc import Callable
 from dataclasses import dataclass
 
-from sensor.knowledge.catalogue import Catalogue, Match
+from sensor.knowledge.catalogue import Match
 from sensor.packets.facts import Message
-from sensor.wire.dns import DnsMessage, parse_dns, peek_question
+from sensor.wire.dns import DnsMessage, parse_dns, peek_question, type_text
 
 PENDING = 65_536  # questions without an answer yet; about 600 bytes each
 ANSWER_NS = 10_000_000_000  # resolvers and their clients give up sooner
@@ -28,11 +29,11 @@ class Asked:
     qtype: str
     answer: DnsMessage | None
 
-    def match(self, catalogue: Catalogue) -> Match | None:
-        """The service of the question, or else of a name that its answer leads through."""
-        match = catalogue.match(self.question)
+    def match(self, service: Callable[[str], Match | None]) -> Match | None:
+        """By `service` of a name: that of the question, or else of a name that its answer leads through."""
+        match = service(self.question)
         for _, target in self.answer.chain if self.answer else ():
-            match = match or catalogue.match(target)
+            match = match or service(target)
         return match
 
 
@@ -60,7 +61,7 @@ class Lookups:
             return [*ended, _answered(fact, message, question)]
         self._pending.setdefault((fact.src_ip, fact.src_port, fact.dst_ip, ident, name, kind), fact)
         if len(self._pending) > self._limit:
-            ended.append(_unanswered(self._pending.popitem(last=False)[1]))
+            ended.append(_unanswered(*self._pending.popitem(last=False)))
         return ended
 
     def expire(self, time: int | None = None) -> list[Asked]:
@@ -71,7 +72,7 @@ class Lookups:
             if time is not None and time - fact.time < ANSWER_NS:
                 break
             del self._pending[key]
-            ended.append(_unanswered(fact))
+            ended.append(_unanswered(key, fact))
         return ended
 
 
@@ -82,15 +83,8 @@ def _answered(fact: Message, message: DnsMessage, question: Message | None) -> A
     )
 
 
-def _unanswered(fact: Message) -> Asked:
-    message = parse_dns(fact.payload)
+def _unanswered(key: _Key, fact: Message) -> Asked:
+    *_, name, kind = key
     return Asked(
-        fact.time,
-        fact.src_ip,
-        fact.src_mac,
-        fact.dst_ip,
-        fact.transport,
-        message.question,
-        message.qtype,
-        None,
+        fact.time, fact.src_ip, fact.src_mac, fact.dst_ip, fact.transport, name, type_text(kind), None
     )

@@ -11,9 +11,10 @@ from collections.abc import Iterable
 from dataclasses import dataclass
 from functools import lru_cache
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
-import maxminddb
+if TYPE_CHECKING:
+    import maxminddb
 
 _CACHE = 65_536  # servers; an entry is about 300 bytes
 
@@ -62,6 +63,8 @@ class Place:
 
 
 def _open(path: Path) -> maxminddb.Reader:
+    import maxminddb  # only who has databases waits for it
+
     try:
         return maxminddb.open_database(path)
     except (OSError, maxminddb.InvalidDatabaseError) as error:
@@ -70,6 +73,8 @@ def _open(path: Path) -> maxminddb.Reader:
 
 def _row(path: Path, reader: maxminddb.Reader, ip: str) -> dict[str, Any]:
     """What a database has for an address; nothing for IPv6 in a file that holds IPv4 only."""
+    import maxminddb
+
     if ":" in ip and reader.metadata().ip_version == 4:
         return {}
     try:

@@ -58,12 +58,12 @@ class Meter:
 
 
 class Judge:
-    """Judges the events of one monitor, in their order; without a policy they go through as they are."""
+    """Judges the events of one monitor, in their order."""
 
-    def __init__(self, policy: Policy | None, catalogue: Catalogue, limits: Limits) -> None:
+    def __init__(self, policy: Policy, catalogue: Catalogue, limits: Limits) -> None:
         self._policy = policy
         self._lag = limits.slice_ns + 2 * limits.sweep_ns
-        self._meter = Meter(policy.volumes) if policy and policy.volumes else None
+        self._meter = Meter(policy.volumes) if policy.volumes else None
         self._waiting: list[tuple[int, int, Connection]] = []
         self._order = self._now = 0
         self._found: OrderedDict[tuple[str, str, str, str], None] = OrderedDict()
@@ -82,9 +82,6 @@ class Judge:
 
     def judge(self, events: Iterable[Event]) -> Iterator[Event]:
         """The events with their verdicts, and findings."""
-        return self._judged(events) if self._policy else iter(events)
-
-    def _judged(self, events: Iterable[Event]) -> Iterator[Event]:
         for event in events:
             self._now = max(self._now, _latest(event))
             if self._meter and isinstance(event, Connection) and event.bytes_up + event.bytes_down:
@@ -112,7 +109,7 @@ class Judge:
                 yield from self._verdict(event, self._meter.volumes(event.client_ip, event.service))
 
     def _verdict(self, event: Event, volumes: dict[tuple[str, str], int] | None = None) -> Iterator[Event]:
-        if self._policy is None or not isinstance(event, Connection | Exchange) or not _is_use(event):
+        if not isinstance(event, Connection | Exchange) or not _is_use(event):
             yield event
             return
         decision = self._policy.decide(self._case(event, volumes or {}))

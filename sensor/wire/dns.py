@@ -15,7 +15,6 @@ from typing import NamedTuple
 
 import dns.exception
 import dns.rcode
-import dns.rdata
 import dns.rdataclass
 import dns.rdatatype
 
@@ -28,6 +27,9 @@ ECH_VERSION = 0xFE0D  # RFC 9849 4
 RECORDS = 512  # looked at per section; a 64 KiB message could hold thousands
 TEXT_MAX = 1_024  # characters kept of one record's data
 MDNS_FLUSH = 0x8000  # RFC 6762 10.2, top bit of the class
+
+_LEADING = frozenset({CNAME, SVCB, HTTPS})  # records that tell more than their own data
+_POINTER = b"\xc0"  # RFC 1035 4.1.4
 
 _header = Struct(">HHHHHH").unpack_from
 _record_head = Struct(">HHIH").unpack
@@ -154,8 +156,16 @@ def _text(labels: tuple[bytes, ...]) -> str:
 
 
 def _records(cursor: Cursor, count: int) -> Iterator[_Raw]:
+    known: dict[bytes, str] = {}  # names by the pointer to them: most records have the owner of the last
+    data = cursor.data
     for _ in range(min(count, RECORDS)):
-        name = read_name(cursor)
+        pointer = data[cursor.pos : cursor.pos + 2]
+        if name := known.get(pointer):
+            cursor.pos += 2
+        else:
+            name = read_name(cursor)
+            if pointer >= _POINTER:
+                known[pointer] = name
         kind, cls, ttl, size = _record_head(cursor.take(10))
         start = cursor.pos
         cursor.take(size)
@@ -243,7 +253,7 @@ def parse_dns(payload: bytes) -> DnsMessage:
     except Malformed:
         cut = True
     answers, _, additional = sections
-    peeked = _answers(payload, question, answers)
+    peeked = _answers(payload, question, answers if any(raw.type in _LEADING for raw in answers) else ())
     return DnsMessage(
         id=ident,
         is_response=bool(flags & 0x8000),
@@ -251,7 +261,7 @@ def parse_dns(payload: bytes) -> DnsMessage:
         rcode=_rcode(flags, additional),
         truncated=cut,
         question=question,
-        qtype=_type(qtype) if questions else "",
+        qtype=type_text(qtype) if questions else "",
         answers=tuple(_record(payload, raw) for raw in answers),
         additional=tuple(_record(payload, raw) for raw in additional if raw.type != OPT),
         chain=peeked.chain,
@@ -271,13 +281,14 @@ def _rcode_text(code: int) -> str:
 
 
 @lru_cache(4_096)
-def _type(kind: int) -> str:
+def type_text(kind: int) -> str:
+    """A, AAAA, HTTPS; TYPE65400 when it has no name."""
     return dns.rdatatype.to_text(dns.rdatatype.RdataType.make(kind))
 
 
 def _record(payload: bytes, raw: _Raw) -> Record:
     flush = bool(raw.cls & MDNS_FLUSH) and raw.type != OPT
-    return Record(raw.name, _type(raw.type), raw.seconds, _data(payload, raw)[:TEXT_MAX], flush)
+    return Record(raw.name, type_text(raw.type), raw.seconds, _data(payload, raw)[:TEXT_MAX], flush)
 
 
 def _data(payload: bytes, raw: _Raw) -> str:
@@ -295,6 +306,8 @@ def _data(payload: bytes, raw: _Raw) -> str:
 
 
 def _text_of(kind: int, cls: int, payload: bytes, start: int, end: int) -> str:
+    import dns.rdata  # with all it needs a quarter of a short run's start; few answers that matter ask for it
+
     made = dns.rdata.from_wire(
         dns.rdataclass.RdataClass.make(cls), dns.rdatatype.RdataType.make(kind), payload, start, end - start
     )

@@ -26,9 +26,7 @@ ECH = frozenset((0xFE0D, 0xFE0C, 0xFE0B, 0xFE0A, 0xFE09, 0xFE08, 0xFFCE))
 Extensions = tuple[tuple[int, bytes], ...]
 
 
-def is_grease(value: int) -> bool:
-    """RFC 8701 2: both bytes the same, low nibble 0xa."""
-    return value & 0x0F0F == 0x0A0A and value >> 8 == value & 0xFF
+GREASE = frozenset(0x1010 * high + 0x0A0A for high in range(16))  # RFC 8701 2
 
 
 def _u16s(raw: bytes) -> tuple[int, ...]:

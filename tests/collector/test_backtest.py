@@ -293,7 +293,10 @@ def office(tmp_path_factory: pytest.TempPathFactory) -> tuple[Path, Path]:
 
 def replay(office: tuple[Path, Path], policy: Policy, seal: Sealer | None = None) -> list[Event]:
     monitor = Monitor(
-        catalogue(), identities=Identities(inventory.load(office[1])), policy=policy, sealer=seal
+        catalogue(),
+        identities=Identities(inventory.load(office[1])),
+        judge=Judge(policy, catalogue(), Limits()),
+        sealer=seal,
     )
     events = [
         event

@@ -89,7 +89,7 @@ def test_the_service_of_a_lookup() -> None:
 
     def service(name: str, **more: str) -> str:
         (asked,) = feed(Lookups(), 9, answer(name, **more), up=False)
-        found = asked.match(catalogue)
+        found = asked.match(catalogue.match)
         return found.service if found else ""
 
     assert service("claude.ai") == "claude"

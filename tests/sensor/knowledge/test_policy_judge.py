@@ -13,7 +13,7 @@ from sensor.knowledge.catalogue import Catalogue, load
 from sensor.knowledge.policy import Policy, read
 from sensor.knowledge.policy_judge import Judge, Meter
 from sensor.packets.facts import Limits
-from tests.collector.conftest import START, connection, exchange, lookup
+from tests.collector.conftest import START, connection, exchange
 
 S = 1_000_000_000
 
@@ -30,7 +30,7 @@ def policy_of(*rules: str) -> Policy:
     return policy
 
 
-def judge(policy: Policy | None) -> Judge:
+def judge(policy: Policy) -> Judge:
     return Judge(policy, catalogue(), Limits())
 
 
@@ -43,12 +43,6 @@ def slice_(end: float, **values: Any) -> Connection:
 
 def verdicts(events: list[Event]) -> list[tuple[str, str]]:
     return [(event.flow_id, event.policy) for event in events if isinstance(event, Connection)]
-
-
-def test_without_a_policy_events_pass() -> None:
-    events = [connection(), exchange(), lookup()]
-    assert list(judge(None).judge(events)) == events
-    assert list(judge(None).finish()) == []
 
 
 def test_only_use_is_judged() -> None:
