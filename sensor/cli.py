@@ -37,6 +37,14 @@ COMMANDS = {
     "settings": ("sensor.settings_cli:settings", "The settings in effect and where they come from."),
     "doctor": ("sensor.doctor_cli:doctor", "What is installed, what works, what is missing."),
 }
+# Whose modules need more than a sensor has; the longest name that fits says what to install.
+EXTRAS = {
+    "collector": "collector",
+    "dashboard": "dashboard",
+    "sensor.packets_cli": "packets",
+    "sensor.proxy": "proxy",
+    "sensor.proxy.dlp": "dlp",
+}
 
 
 class LazyGroup(click.Group):
@@ -54,10 +62,7 @@ class LazyGroup(click.Group):
         try:
             command: click.Command = getattr(importlib.import_module(module), attribute)
         except ModuleNotFoundError as error:
-            extra = module.partition(".")[0]
-            raise click.ClickException(
-                f"{cmd_name} needs {error.name}, which is not installed: pip install 'aiscope[{extra}]'"
-            ) from None
+            raise click.ClickException(_missing(cmd_name, error)) from None
         return command
 
     def format_commands(self, ctx: click.Context, formatter: click.HelpFormatter) -> None:
@@ -94,6 +99,10 @@ def main(arguments: list[str] | None = None) -> None:
     except click.ClickException as error:
         _say(error.format_message())
         code = error.exit_code
+    except ModuleNotFoundError as error:  # a command imports when it knows what it needs
+        given = sys.argv[1:] if arguments is None else arguments
+        _say(_missing(next(word for word in given if word in COMMANDS), error))
+        code = 1
     except (click.Abort, KeyboardInterrupt):
         code = 130
     except BrokenPipeError:  # the reader, `head` perhaps, has seen enough
@@ -103,6 +112,13 @@ def main(arguments: list[str] | None = None) -> None:
         _say(str(error))
         code = 1
     sys.exit(code)
+
+
+def _missing(command: str, error: ModuleNotFoundError) -> str:
+    module = COMMANDS[command][0]
+    extra = max((name for name in EXTRAS if module.startswith(name)), key=len, default="")
+    what = f"aiscope[{EXTRAS[extra]}]" if extra else "aiscope"
+    return f"{command} needs {error.name}, which is not installed: pip install '{what}'"
 
 
 def _say(message: str) -> None:

@@ -192,7 +192,7 @@ class ProxySettings(_Section):
         description="its authority and keys",
     )
     python: Path | None = Field(default=None, description="a Python with mitmproxy; default `.venv-proxy`")
-    auth: str = Field(default="", description="`@FILE` (htpasswd) or `ldaps:...`, as mitmproxy's proxyauth")
+    auth: str = Field(default="", description="`@FILE` (htpasswd) or `ldaps:...`: who clients are")
     also: Names = Field(default=(), description="host patterns to decrypt as well: own gateways, MCP servers")
     exceptions: Names = Field(
         default=(), description="never decrypted: `service:`, `user:`, `group:`, `subnet:`"

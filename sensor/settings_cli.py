@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import re
 from urllib.parse import urlsplit
 
 import click
@@ -29,4 +30,6 @@ def _shown(value: object) -> str:
     """As TOML writes it, or JSON, which is the same for these; nothing for what is left out. No passwords."""
     if isinstance(value, str) and "@" in value and (parts := urlsplit(value)).password:
         value = parts._replace(netloc=f"{parts.username}:***@{parts.netloc.rpartition('@')[2]}").geturl()
+    elif isinstance(value, str) and value.startswith(("ldap:", "ldaps:")):  # proxy.auth
+        value = re.sub(r":[^:]*:([^:]*)$", r":***:\1", value)
     return "" if value is None else json.dumps(value)

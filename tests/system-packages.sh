@@ -11,6 +11,11 @@ named-checkzone:bind9-utils
 unbound-checkconf:unbound
 dnsmasq:dnsmasq-base
 squid:squid
+slapd:slapd
+wireguard-go:wireguard-go
+wg:wireguard-tools
+curl:curl
+openssl:openssl
 node:nodejs
 npm:npm
 "

@@ -10,16 +10,14 @@ import signal
 from collections.abc import Callable
 from pathlib import Path
 
-import ldap3.utils.conv
 import mitmproxy_rs  # type: ignore[import-not-found]  # as mitmproxy below, but by another name
-from mitmproxy import http, options
+from mitmproxy import options
 from mitmproxy.addons import (
     block,
     core,
     disable_h2c,
     dns_resolver,
     next_layer,
-    proxyauth,
     proxyserver,
     tlsconfig,
     upstream_auth,
@@ -31,7 +29,7 @@ from sensor.config import Settings
 from sensor.knowledge import catalogue as catalogues
 from sensor.knowledge import catalogue_bundle, inventory, policy
 from sensor.knowledge.catalogue import Catalogue
-from sensor.proxy import ca, tenant
+from sensor.proxy import auth, ca, sockets, tenant
 from sensor.proxy.actions import Actions
 from sensor.proxy.addon import Inspection
 from sensor.proxy.analyse import Options
@@ -48,35 +46,10 @@ from sensor.proxy.people import Exceptions, People
 from sensor.proxy.workers import Workers
 
 HASH_KEY = "hash.key"
+ASKING = ("regular", "socks5")  # modes in which clients can be asked for a name and a password
 WIREGUARD_KEYS = "wireguard.conf"  # the name that mitmproxy looks for in its folder
 WIREGUARD_CLIENT = "wireguard-client.conf"
 _log = logging.getLogger("aiscope.proxy")
-
-
-class Auth(proxyauth.ProxyAuth):
-    """mitmproxy's, but the proxy's own site is for everybody, and names are escaped before LDAP sees them
-    (RFC 4515 3)."""
-
-    def __init__(self, local: Callable[[http.HTTPFlow], bool]) -> None:
-        super().__init__()
-        self._local = local
-
-    def configure(self, updated: set[str]) -> None:
-        super().configure(updated)
-        if isinstance(self.validator, proxyauth.Ldap):
-            self.validator = _Escaped(self.validator)
-
-    def requestheaders(self, f: http.HTTPFlow) -> None:
-        if not self._local(f):
-            super().requestheaders(f)
-
-
-class _Escaped(proxyauth.Validator):
-    def __init__(self, inner: proxyauth.Validator) -> None:
-        self._inner = inner
-
-    def __call__(self, username: str, password: str) -> bool:
-        return self._inner(ldap3.utils.conv.escape_filter_chars(username), password)
 
 
 def names(catalogue: Catalogue, settings: Settings) -> list[str]:
@@ -147,9 +120,18 @@ def parts(settings: Settings, catalogue: Catalogue, workers: Workers, sink: Deli
     )
 
 
-def master(settings: Settings, made: Parts) -> tuple[Master, Callable[[], int]]:
+def who_is_let_in(settings: Settings) -> auth.Check | None:
+    """Raises ValueError and OSError with what is wrong."""
+    check, mode = auth.check(settings.proxy.auth), settings.proxy.mode
+    if check and not mode.startswith(ASKING):
+        raise ValueError(f"proxy.auth: in {mode} mode clients are not asked who they are")
+    return check
+
+
+def master(settings: Settings, made: Parts, check: auth.Check | None) -> tuple[Master, Callable[[], int]]:
     """mitmproxy, ready to run, and how often our own code failed. Call it in a running loop."""
     layers.HttpStream = BoundedStream  # type: ignore[misc]  # what mitmproxy makes for each request
+    sockets.bound()
     proxy, handshakes = settings.proxy, Handshakes(made)
     inspection = Inspection(made, handshakes)
     host, _, port = proxy.listen.rpartition(":")
@@ -163,7 +145,7 @@ def master(settings: Settings, made: Parts) -> tuple[Master, Callable[[], int]]:
         core.Core(),
         block.Block(),
         disable_h2c.DisableH2C(),
-        Auth(inspection.local),
+        auth.Auth(check, inspection.local),
         proxyserver.Proxyserver(),
         dns_resolver.DnsResolver(),
         handshakes,
@@ -174,19 +156,21 @@ def master(settings: Settings, made: Parts) -> tuple[Master, Callable[[], int]]:
     )
     upstream = str(proxy.upstream_ca) if proxy.upstream_ca else None
     found.options.update(
-        proxyauth=proxy.auth or None, ssl_verify_upstream_trusted_ca=upstream, validate_inbound_headers=True
+        proxyauth="any" if check else None,
+        ssl_verify_upstream_trusted_ca=upstream,
+        validate_inbound_headers=True,
     )
     return found, lambda: handshakes.errors + inspection.errors
 
 
 async def run(settings: Settings, open_delivery: Callable[[], Delivery], ready: Callable[[], None]) -> int:
     """Serve until SIGTERM or SIGINT; then the number of failures of our own code."""
-    catalogue = open_catalogue(settings)
+    catalogue, check = open_catalogue(settings), who_is_let_in(settings)
     workers = Workers(worker_options(settings), settings.proxy.workers)
     await workers.warm()
     sink = open_delivery()
     try:
-        proxy, errors = master(settings, parts(settings, catalogue, workers, sink))
+        proxy, errors = master(settings, parts(settings, catalogue, workers, sink), check)
         loop = asyncio.get_running_loop()
         for number in (signal.SIGTERM, signal.SIGINT):
             loop.add_signal_handler(number, proxy.shutdown)

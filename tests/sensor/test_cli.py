@@ -1,5 +1,6 @@
 from __future__ import annotations
 
+import os
 import subprocess
 import sys
 from pathlib import Path
@@ -71,12 +72,34 @@ def test_a_missing_part_is_named(monkeypatch):
         cli.LazyGroup().get_command(click.Context(cli.aiscope), "dashboard")
 
 
+@pytest.mark.parametrize(
+    ("missing", "words", "extra"),
+    [
+        ("re2", ["dlp", "--help"], "aiscope[dlp]"),
+        ("cryptography.exceptions", ["unseal", "key", os.devnull], "aiscope[proxy]"),
+        ("pydantic", ["settings"], "aiscope"),
+    ],
+)
+def test_what_a_command_imports_late_is_named_too(missing: str, words: list[str], extra: str):
+    script = f"import sys; sys.modules[{missing!r}] = None; from sensor.cli import main; main({words!r})"
+    done = subprocess.run(
+        [sys.executable, "-c", script], capture_output=True, text=True, cwd=Path(cli.__file__).parents[1]
+    )
+    assert done.returncode == 1
+    assert (
+        done.stderr == f"aiscope: {words[0]} needs {missing}, which is not installed: pip install '{extra}'\n"
+    )
+
+
 def test_config_reaches_the_settings(tmp_path: Path):
     file = tmp_path / "c.toml"
     file.write_text('[store]\nurl = "http://u:secret@h:1/"\n')
     done = run("--config", file, "settings")
     assert f'store.url                "http://u:***@h:1/"                          # {file}' in done.stdout
     assert "secret" not in done.stdout
+    file.write_text('[proxy]\nauth = "ldaps:h:636:cn=proxy:secret:dc=example?search_filter_key=uid"\n')
+    shown = run("--config", file, "settings").stdout
+    assert '"ldaps:h:636:cn=proxy:***:dc=example?search_filter_key=uid"' in shown
     file.write_text('[store]\nurll = "x"\n')
     done = run("--config", file, "settings")
     assert done.returncode == 1
