@@ -37,12 +37,18 @@ class Session:
     handle: Any
     expires: float = 0.0
     busy: threading.Lock = field(default_factory=threading.Lock)
+    home: str = ""  # the database under that which the last request named
     before: dict[str, str] = field(default_factory=dict)  # values under those that the last request brought
 
     def bring(self, settings: Mapping[str, str], database: str) -> None:
         """The request's settings over the session's own; those of the request before go."""
-        if database:
-            self.handle.query(f"USE {identifier(database)}")
+        if database and not self.home:
+            self.home = (
+                bytes(self.handle.query("SELECT currentDatabase()", "TSVRaw").bytes()).decode().strip()
+            )
+        if database or self.home:
+            self.handle.query(f"USE {identifier(database or self.home)}")
+            self.home = self.home if database else ""
         gone = [name for name in self.before if name not in settings]
         new = [name for name in settings if name not in self.before]
         if new:

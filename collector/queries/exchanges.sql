@@ -1,4 +1,4 @@
--- Exchanges whose content could be read, by model and operation; an empty parameter means any.
+-- Exchanges whose content could be read, by model and operation, those sent again counted once; an empty parameter means any.
 SELECT client,
        service,
        operation,
@@ -9,9 +9,11 @@ SELECT client,
        sum(usage.bytes_down) AS bytes_down,
        sum(usage.tokens_in) AS tokens_in,
        sum(usage.tokens_out) AS tokens_out,
+       sum(usage.cost_usd) AS cost_usd,
+       arraySort(arrayDistinct(arrayFlatten(groupArray(100)(data_classes)))) AS data_classes,
        arraySort(arrayDistinct(arrayFlatten(groupArray(100)(tools)))) AS tools,
        max(usage.time) AS last_seen
-FROM (SELECT *, ${client} AS client FROM exchanges) AS usage
+FROM (SELECT *, ${client} AS client FROM exchanges WHERE NOT retry) AS usage
 WHERE ${filter}
   AND ({service:String} = '' OR service = {service:String})
   AND ({client:String} = '' OR client = {client:String})

@@ -7,7 +7,14 @@ SELECT usage.severity AS severity,
        min(usage.time) AS first_seen,
        any(usage.evidence_query) AS evidence_query
 FROM (
-    SELECT *, '' AS category, '' AS client_host, ${client} AS client FROM findings
+    SELECT findings.*, '' AS category, hosts.client_host AS client_host, ${client} AS client
+    FROM findings
+    LEFT ANY JOIN (
+        SELECT client_ip, argMax(client_host, time) AS client_host
+        FROM connections
+        WHERE client_host != '' AND client_ip IN (SELECT client_ip FROM findings)
+        GROUP BY client_ip
+    ) AS hosts USING (client_ip)
 ) AS usage
 WHERE ${filter}
 GROUP BY usage.id, usage.severity

@@ -101,6 +101,16 @@ def test_settings_of_a_request_are_not_the_sessions(owned: Served):
     assert threads() == usual
 
 
+def test_the_database_of_a_request_is_not_the_sessions(owned: Served):
+    sql = "SELECT currentDatabase()"
+    assert asked(owned, "CREATE DATABASE IF NOT EXISTS other").code == 0
+    assert asked(owned, "USE other", session_id="s10").code == 0
+    assert asked(owned, sql, session_id="s10").body == b"other\n"
+    assert asked(owned, sql, session_id="s10", database="system").body == b"system\n"
+    assert asked(owned, sql, session_id="s10", database="nowhere").code == 81
+    assert asked(owned, sql, session_id="s10").body == b"other\n"
+
+
 def test_a_session_serves_one_at_a_time(owned: Served):
     with ThreadPoolExecutor(2) as threads:
         slow = threads.submit(asked, owned, "SELECT sleep(2)", session_id="s5")
