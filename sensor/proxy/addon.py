@@ -11,10 +11,12 @@ import logging
 import time
 import uuid
 from collections.abc import Callable, Coroutine
+from dataclasses import replace
 from typing import Any, TypeVar
 
 from mitmproxy import http
 from mitmproxy.proxy.layers import modes
+from mitmproxy.websocket import WebSocketMessage
 
 from sensor.knowledge.catalogue_match import Match
 from sensor.knowledge.evidence import channel
@@ -25,10 +27,12 @@ from sensor.proxy.flows import codings, inject, intercepted, legs, plain_headers
 from sensor.proxy.handshakes import Handshakes
 from sensor.proxy.local import Local
 from sensor.proxy.parts import Parts
-from sensor.proxy.passing import MINE, Passing, decoded
+from sensor.proxy.passing import MINE, Listening, Passing, decoded
 from sensor.proxy.people import Client
-from sensor.proxy.providers import Request
+from sensor.proxy.providers import Request, Result, Text, listens
+from sensor.proxy.providers.mcp import Mcp
 from sensor.proxy.rows import Seen
+from sensor.proxy.sockets import TOO_BIG, Several
 
 _log = logging.getLogger("aiscope.proxy")
 Hook = TypeVar("Hook", bound=Callable[..., Any])
@@ -72,6 +76,7 @@ class Inspection(Boundary):
             return
         seen, headers = mine.seen, flow.request.headers
         headers["accept-encoding"] = codings(headers.get("accept-encoding", ""))
+        headers.pop("sec-websocket-extensions", None)  # no compression: a bomb would be undone at once
         for name, value in self._.tenants.get(tenant.vendor_of(seen.host, seen.match.vendor), ()):
             headers[name] = value
         size = headers.get("content-length", "")
@@ -134,6 +139,9 @@ class Inspection(Boundary):
             response.stream = not upgrades
             return
         mine.seen.status, mine.seen.legs = response.status_code, legs(flow)
+        if listens(mine.request):
+            response.stream = self._listening(mine, plain_headers(response.headers))
+            return
         if upgrades or not mine.seen.asked:
             response.stream = not upgrades
             return
@@ -143,6 +151,19 @@ class Inspection(Boundary):
             response.headers.pop("content-encoding", None)
             if response.headers.pop("content-length", None) and response.http_version == "HTTP/1.1":
                 response.headers["transfer-encoding"] = "chunked"
+
+    def _listening(self, mine: Passing, headers: dict[str, str]) -> Listening:
+        seen = mine.seen
+        seen.match = replace(seen.match, service=seen.match.service or "mcp-server")
+        reader = Mcp(seen.service).response(200, headers)
+        return Listening(reader, lambda texts: self._later(self._heard((seen, texts))))
+
+    @guarded
+    async def _heard(self, said: tuple[Seen, tuple[Text, ...]]) -> None:
+        seen, texts = said
+        size = sum(len(text.text) for text in texts)
+        seen.told = await self._.workers.run(size, analyse.finished, Result(200, texts=texts))
+        self._.sink.put(self._.findings.answer(seen))
 
     @guarded
     def response(self, flow: http.HTTPFlow) -> None:
@@ -164,17 +185,17 @@ class Inspection(Boundary):
         mine, messages = flow.metadata.get(MINE), flow.websocket.messages if flow.websocket else []
         message = messages[-1]
         del messages[:-1]  # nobody reads them again, and there may be millions
-        if not isinstance(mine, Passing) or message.injected:
+        if not isinstance(mine, Passing):
             return
         if message.from_client:
             await self._turn(flow, mine, message)
             return
         answering = mine.next_answer()
         parts = answering.messages(message.content)
-        if parts != [message.content]:
+        if not parts:
             message.drop()
-            for part in parts:
-                inject(flow, part, message.is_text)
+        elif parts != [message.content]:
+            message.content = Several(parts)
         if answering.over and (turn := mine.open_turn):
             mine.open_turn = None
             turn.answer = answering
@@ -182,13 +203,18 @@ class Inspection(Boundary):
 
     @guarded
     def websocket_end(self, flow: http.HTTPFlow) -> None:
-        """A turn that was under way."""
+        """A turn that was under way, and what could not be read."""
         mine = flow.metadata.get(MINE)
-        if isinstance(mine, Passing) and (turn := mine.open_turn):
+        if not isinstance(mine, Passing):
+            return
+        if turn := mine.open_turn:
             turn.answer = mine.answer
             self._later(self._finish(turn))
+        if flow.websocket and flow.websocket.close_reason == TOO_BIG:
+            mine.seen.problems.append("too-large")
+        self._.sink.put(self._.findings.problems(mine.seen))
 
-    async def _turn(self, flow: http.HTTPFlow, mine: Passing, message: Any) -> None:
+    async def _turn(self, flow: http.HTTPFlow, mine: Passing, message: WebSocketMessage) -> None:
         asked = mine.provider.turn(mine.request, message.content)
         turn = mine.turn(self._seen(flow, mine.seen.match, mine.seen.client), asked, self._.key())
         seen = turn.seen
@@ -204,11 +230,9 @@ class Inspection(Boundary):
             return
         if outcome.body is not None:
             message.content = outcome.body
-            mine.originals.update(outcome.originals)
-        if seen.asked and mine.open_turn:
-            mine.open_turn.join(turn)
-        elif seen.asked:
-            mine.open_turn = turn
+            mine.remember(outcome.originals)
+        if seen.asked:
+            mine.opened(turn)
 
     # -- what hooks have in common
 
@@ -221,17 +245,25 @@ class Inspection(Boundary):
     @guarded
     def _fall_back(self, flow: http.HTTPFlow) -> None:
         mine = flow.metadata.get(MINE, flow)  # the flow itself: it failed before that was known
+        if flow.websocket and isinstance(mine, Passing):
+            self._fall_back_message(flow.websocket.messages[-1], mine)
+            return
         if mine is None or isinstance(mine, Local) or flow.response:
             return
         refusal = http.Response.make(403, REFUSALS["failed"].encode(), {"content-type": "text/plain"})
         flow.response = refusal if self._.actions.may_forbid else None
-        if flow.websocket and flow.response:
-            flow.websocket.messages[-1].drop()
         if isinstance(mine, Passing):
             mine.seen.problems.append("failed")
             if not self._.actions.unread(mine.seen).refused:  # the refusal stays if this fails, too
                 flow.response = None
             mine.seen.refused, mine.seen.status = flow.response is not None, 403 if flow.response else None
+
+    def _fall_back_message(self, message: WebSocketMessage, mine: Passing) -> None:
+        """The same for a message of a client; the server's goes on."""
+        message.dropped = message.from_client and self._.actions.may_forbid
+        mine.seen.problems.append("failed")
+        if message.dropped and not self._.actions.unread(mine.seen).refused:
+            message.dropped = False
 
     def _policy(self, seen: Seen, outcome: Outcome) -> None:
         if seen.decision and (outcome.refused or seen.decision.verdict != "limit"):

@@ -6,7 +6,7 @@ from __future__ import annotations
 
 import hashlib
 import hmac
-from collections.abc import Iterable, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass, field, replace
 from pathlib import Path
 
@@ -64,6 +64,7 @@ class Job:
     service: str
     key: bytes = field(repr=False)
     upload: tuple[tuple[Text, ...], tuple[Attachment, ...], bool] | None = None  # of a body that was not held
+    known: Mapping[str, str] = field(default_factory=dict, repr=False)  # placeholders of messages before
 
 
 @dataclass(frozen=True, slots=True)
@@ -159,7 +160,7 @@ def redact(job: Job, asked: Asked, wanted: Sequence[str], setting: Setting) -> R
         if hit.data_class in wanted and hit.confidence != "low":
             found.setdefault(hit.where, []).append(hit)
     body = job.request.body
-    placeholders = Placeholders(lambda text: text.encode() in body)
+    placeholders = Placeholders(lambda text: text.encode() in body, job.known)
     changes: dict[str, str] = {}
     for where, hits in found.items():
         text = call.texts[int(where)] if where.isdecimal() else None

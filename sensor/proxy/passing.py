@@ -14,13 +14,14 @@ from mitmproxy.proxy.layers.http._events import RequestData
 
 from sensor.proxy import analyse
 from sensor.proxy.analyse import Asked, Job, Told
-from sensor.proxy.providers import Attachment, Provider, Request, Text, Upload
+from sensor.proxy.providers import Attachment, Provider, Reader, Request, Text, Upload
 from sensor.proxy.providers.coding import Decoder
 from sensor.proxy.rows import Seen
 from sensor.proxy.workers import Workers
 
 MINE = "aiscope"  # in a flow's metadata
 HELD = 8 << 20  # bytes of an answer that are kept to be read at its end; events are read as they come
+REMEMBERED = 10_000  # placeholders of a WebSocket
 KEPT = 65_536  # bytes of a request that are kept for its answer: what tells its format
 _log = logging.getLogger("aiscope.proxy")
 
@@ -54,8 +55,9 @@ class Answering:
         """The same for a WebSocket's message."""
         try:
             self.size += len(data)
-            self.first = self.first or time.monotonic()
             self.reader.feed(data)
+            if self.first is None and self.reader.began:
+                self.first = time.monotonic()
             return self.restorer.messages(data) if self.restorer else [data]
         except Exception as error:  # noqa: BLE001 - the boundary
             self._broke(error)
@@ -81,6 +83,23 @@ class Answering:
         if not self.failed:
             _log.error("an answer could not be read: %s", type(error).__name__)
         self.failed = True
+
+
+class Listening:
+    """Reads a stream on which a server speaks unasked (MCP), event by event."""
+
+    def __init__(self, reader: Reader, heard: Callable[[tuple[Text, ...]], None]) -> None:
+        self._reader, self._heard = reader, heard
+
+    def __call__(self, data: bytes) -> list[bytes]:
+        """For `flow.response.stream`."""
+        try:
+            self._reader.feed(data)
+            if texts := self._reader.take():
+                self._heard(texts)
+        except Exception as error:  # noqa: BLE001 - the boundary: mitmproxy's core has none
+            _log.error("a stream could not be read: %s", type(error).__name__)
+        return [data] if data else []
 
 
 class Passing:
@@ -160,10 +179,30 @@ class Passing:
         """WebSocket: one message of the client as a request."""
         turn = Passing(seen, request, self.provider)
         turn.held(request.body, key)
+        turn.job = replace(turn.job, known=self.originals)
         return turn
 
+    def remember(self, originals: Mapping[str, str]) -> None:
+        """WebSocket: placeholders hold for all that follows; the oldest go first. The answer under way looks
+        them up here."""
+        self.originals.update(originals)
+        for name in list(self.originals)[: max(0, len(self.originals) - REMEMBERED)]:
+            del self.originals[name]
+        if self.answer and not self.answer.restorer:
+            self.answer.restorer = self.provider.restorer(101, {}, self.originals.get)
+
+    def opened(self, turn: Passing) -> None:
+        """WebSocket: a message went to the server. Another one before it has answered belongs to the same
+        turn."""
+        if self.open_turn:
+            self.open_turn.join(turn)
+            return
+        self.open_turn = turn
+        if self.answer:  # greetings are no part of an answer
+            self.answer.size, self.answer.first = 0, None
+
     def join(self, turn: Passing) -> None:
-        """Another message before the server answered belongs to the same turn."""
+        """Be one turn with another."""
         old, new = self.seen.asked, turn.seen.asked
         self.seen.up += turn.seen.up
         self.seen.asked = _joined(old, new) if old and new else old or new

@@ -22,12 +22,15 @@ WORDS = {
 class Placeholders:
     """One value has one placeholder in all texts of a request."""
 
-    def __init__(self, taken: Callable[[str], bool] = lambda text: False) -> None:
-        """`taken`: whether the request has such a text already, so that the answer's may be its own."""
+    def __init__(
+        self, taken: Callable[[str], bool] = lambda text: False, known: Mapping[str, str] | None = None
+    ) -> None:
+        """`taken`: whether the request has such a text already, so that the answer's may be its own;
+        `known`: originals of the messages before."""
         self._taken = taken
-        self._of: dict[tuple[str, str], str] = {}
+        self.originals: dict[str, str] = dict(known or {})
+        self._of = {(name[1:].rpartition("_")[0], value): name for name, value in self.originals.items()}
         self._number: dict[str, int] = {}
-        self.originals: dict[str, str] = {}
 
     def put(self, text: str, hits: Iterable[Hit]) -> str:
         """A text without what was found in it. Places that overlap become one."""
@@ -53,7 +56,7 @@ class Placeholders:
         while True:
             self._number[word] = self._number.get(word, 0) + 1
             name = f"<{word}_{self._number[word]}>"
-            if not self._taken(name):
+            if name not in self.originals and not self._taken(name):
                 return name
 
 

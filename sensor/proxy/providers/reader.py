@@ -56,6 +56,11 @@ class Reader:
             for frame in self._framing.feed(plain):
                 self._frame(frame)
 
+    def take(self) -> tuple[Text, ...]:
+        """Of a stream that does not end: the texts of its events so far, which are forgotten."""
+        texts, self._whole, self._room = tuple(self._whole), [], TEXT
+        return texts
+
     def finish(self) -> Result:
         """What the answer said."""
         for frame in self._framing.finish():

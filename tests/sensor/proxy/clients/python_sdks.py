@@ -171,6 +171,23 @@ def _mcp(text: str, stream: bool, model: str, retries: int, full: Full) -> str:
     return asyncio.run(call())
 
 
+def _mcp_sse(text: str, stream: bool, model: str, retries: int, full: Full) -> str:
+    """The first revision: answers come on a GET stream."""
+    from mcp import ClientSession
+    from mcp.client.sse import sse_client
+
+    async def call() -> str:
+        async with (
+            sse_client("https://mcp.example.com/sse") as (reader, writer),
+            ClientSession(reader, writer) as session,
+        ):
+            await session.initialize()
+            found = await session.call_tool("echo", {"text": text})
+            return str(found.content[0].text)  # type: ignore[union-attr]
+
+    return asyncio.run(call())
+
+
 def _others(text: str, stream: bool, model: str, retries: int, full: Full) -> str:
     """What OpenAI's client does besides chats; `text` names it."""
     from openai import OpenAI
@@ -200,6 +217,7 @@ SDKS: dict[str, Callable[[str, bool, str, int, Full], str]] = {
     "ollama": _ollama,
     "litellm": _litellm,
     "mcp": _mcp,
+    "mcp-sse": _mcp_sse,
     "openai-others": _others,
 }
 
