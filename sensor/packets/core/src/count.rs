@@ -20,15 +20,15 @@ impl Core {
         time: i64,
         length: i64,
         packet: &Packet<'_>,
-        (key, side, hash): (Key, Side, u32),
+        hash: u32,
         place: Place<'_>,
     ) -> u32 {
-        let known = self.table.find(&key, hash);
+        let known = self.table.find(&packet.key, hash);
         let mut seq = packet.seq;
         let plain = known.filter(|&index| {
             self.table.get(index).is_some_and(|flow| {
                 packet.flags & (FIN | SYN | RST) == 0
-                    && time.saturating_sub(flow.last) < flow.idle
+                    && time.saturating_sub(flow.last) < flow.idle(&self.flights.limits)
                     && time < flow.closed_due
             })
         });
@@ -36,29 +36,20 @@ impl Core {
             Some(index) => index,
             None => {
                 seq = seq.wrapping_add(u32::from(packet.flags >> 1 & 1));
-                self.edge(time, packet, (key, side, hash), place, known)
+                self.edge(time, packet, hash, place, known)
             }
         };
         self.frames = self.frames.wrapping_add(1);
-        self.count(index, side, time, length, packet, place, seq);
+        self.count(index, time, length, packet, place, seq);
         index
     }
 
     #[inline(always)]
     #[allow(clippy::too_many_arguments)]
-    fn count(
-        &mut self,
-        index: u32,
-        side: Side,
-        time: i64,
-        length: i64,
-        packet: &Packet<'_>,
-        place: Place<'_>,
-        seq: u32,
-    ) {
+    fn count(&mut self, index: u32, time: i64, length: i64, packet: &Packet<'_>, place: Place<'_>, seq: u32) {
         let Some(mut flow) = self.table.get_mut(index) else { return };
         if packet.size > 0 && flow.message.is_some() {
-            self.message(index, side, time, packet, place, seq);
+            self.message(index, packet.side, time, packet, place, seq);
             let Some(again) = self.table.get_mut(index) else { return };
             flow = again;
         }
@@ -77,11 +68,12 @@ impl Core {
         if flow.state == State::Quiet && (flow.peeks == 0 || packet.size == 0) {
             return;
         }
-        self.count_live(index, side, time, length, packet, seq);
+        self.count_live(index, time, length, packet, seq);
     }
 
-    fn count_live(&mut self, index: u32, side: Side, time: i64, length: i64, packet: &Packet<'_>, seq: u32) {
-        let (Some(key), Some(flow)) = (self.table.key(index), self.table.get_mut(index)) else { return };
+    fn count_live(&mut self, index: u32, time: i64, length: i64, packet: &Packet<'_>, seq: u32) {
+        let (key, side) = (packet.key, packet.side);
+        let Some(flow) = self.table.get_mut(index) else { return };
         if flow.state == State::Quiet && !self.flights.again_at(&key, flow, side, time, seq, packet.payload) {
             return;
         }

@@ -33,7 +33,7 @@ fn read_name(cursor: &mut Cursor<'_>, data: &[u8]) -> Result<String, Stop> {
     let have = cursor.end.min(data.len());
     let data = data.get(..have).unwrap_or(data);
     let (mut pos, mut limit) = (cursor.pos, cursor.pos);
-    let (mut text, mut size, mut behind) = (String::new(), 0_usize, None);
+    let (mut text, mut size, mut behind) = (String::with_capacity(64), 0_usize, None);
     while let Some(&length) = data.get(pos) {
         let after = pos.saturating_add(1).saturating_add(usize::from(length));
         match length {
@@ -71,10 +71,9 @@ fn push_label(text: &mut String, label: &[u8], dot: bool) {
         text.push('.');
     }
     let plain = |byte: &u8| byte.is_ascii_lowercase() || byte.is_ascii_digit() || matches!(byte, b'-' | b'_');
-    if label.iter().all(plain) {
-        text.extend(label.iter().map(|&byte| char::from(byte)));
-    } else {
-        text.push_str(&escape(label).replace('.', "\\x2e"));
+    match std::str::from_utf8(label) {
+        Ok(label) if label.as_bytes().iter().all(plain) => text.push_str(label),
+        _ => text.push_str(&escape(label).replace('.', "\\x2e")),
     }
 }
 
@@ -137,29 +136,34 @@ fn ech_names(rdata: &[u8]) -> Result<Vec<String>, Stop> {
     let mut cursor = Cursor::new(rdata);
     cursor.u16()?;
     read_name(&mut cursor, rdata)?;
-    let pairs = cursor.pairs(cursor.left())?;
-    match pairs.iter().find(|(key, _)| *key == ECH_KEY) {
-        Some((_, configs)) => public_names(configs),
-        None => Ok(Vec::new()),
-    }
+    let mut found = None;
+    cursor.pairs(cursor.left(), |key, configs| {
+        if key == ECH_KEY && found.is_none() {
+            found = Some(configs);
+        }
+    })?;
+    found.map_or(Ok(Vec::new()), public_names)
 }
 
 /// Public names of an ECHConfigList, RFC 9849 4.
 fn public_names(configs: &[u8]) -> Result<Vec<String>, Stop> {
     let mut cursor = Cursor::new(configs);
     let size = cursor.u16()?;
-    let mut out = Vec::new();
-    for (version, body) in cursor.pairs(usize::from(size))? {
+    let mut configs = Vec::new();
+    cursor.pairs(usize::from(size), |version, body| {
         if version == ECH_VERSION {
-            let mut config = Cursor::new(body);
-            config.take(3)?;
-            config.vec16()?;
-            config.vec16()?;
-            config.u8()?;
-            out.push(clean_name(config.vec8()?));
+            configs.push(Cursor::new(body));
         }
-    }
-    Ok(out)
+    })?;
+    configs.into_iter().map(public_name).collect()
+}
+
+fn public_name(mut config: Cursor<'_>) -> Result<String, Stop> {
+    config.take(3)?;
+    config.vec16()?;
+    config.vec16()?;
+    config.u8()?;
+    Ok(clean_name(config.vec8()?))
 }
 
 /// Splits one direction of DNS over TCP (RFC 1035 4.2.2) into messages. Holds at most one, 64 KiB.

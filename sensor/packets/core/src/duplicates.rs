@@ -1,45 +1,59 @@
 //! Frames that a mirror copied twice: docs/engine.md 1.
 
 use crate::bytes::{be16, be32, from, u8_at, upto};
+use std::num::NonZeroU32;
 
 /// Frames remembered.
 const WINDOW: usize = 64;
+/// A power of two, and many more than frames.
+const BUCKETS: usize = 1024;
 
 /// The last frames that have an identity, from their outermost IP header on. Those of earlier batches are copies.
 pub struct Recent<'a> {
     /// Compared first, all at once.
     keys: [u32; WINDOW],
+    /// How many keys are in a bucket: most frames' is empty.
+    buckets: [u8; BUCKETS],
     frames: [(i64, &'a [u8]); WINDOW],
     next: usize,
 }
 
-/// What outlives a batch: (key, time, bytes), oldest first.
+/// What outlives a batch, oldest first.
 #[derive(Default)]
-pub struct Kept(Vec<(u32, i64, Vec<u8>)>);
+pub struct Kept {
+    /// Key, time, and where the frame's bytes end in `bytes`; they begin where those before it end.
+    frames: Vec<(u32, i64, usize)>,
+    bytes: Vec<u8>,
+}
 
 impl<'a> Recent<'a> {
     pub fn resume(kept: &'a Kept) -> Self {
-        let mut recent = Self { keys: [0; WINDOW], frames: [(0, &[]); WINDOW], next: 0 };
-        for (key, time, data) in &kept.0 {
-            recent.put(*key, *time, data);
+        let mut recent =
+            Self { keys: [0; WINDOW], buckets: [0; BUCKETS], frames: [(0, &[]); WINDOW], next: 0 };
+        let mut start = 0;
+        for &(key, time, end) in &kept.frames {
+            recent.put(key, time, kept.bytes.get(start..end).unwrap_or_default());
+            start = end;
         }
         recent
     }
 
-    pub fn keep(&self) -> Kept {
+    pub fn keep(&self, kept: &mut Kept) {
+        kept.frames.clear();
+        kept.bytes.clear();
         let oldest_first = self.keys.iter().zip(&self.frames).cycle().skip(self.next).take(WINDOW);
-        Kept(
-            oldest_first
-                .filter(|(key, _)| **key != 0)
-                .map(|(key, (time, data))| (*key, *time, data.to_vec()))
-                .collect(),
-        )
+        for (key, (time, data)) in oldest_first.filter(|(key, _)| **key != 0) {
+            kept.bytes.extend_from_slice(data);
+            kept.frames.push((*key, *time, kept.bytes.len()));
+        }
     }
 
     /// Whether this packet came a moment ago; if not it is remembered.
     #[inline(always)]
-    pub fn seen(&mut self, key: u32, time: i64, data: &'a [u8], window: i64) -> bool {
-        if self.keys.contains(&key) && self.equal(key, time, data, window) {
+    pub fn seen(&mut self, key: NonZeroU32, time: i64, data: &'a [u8], window: i64) -> bool {
+        let key = key.get();
+        let empty = self.buckets.get(key as usize % BUCKETS) == Some(&0);
+        if !empty && self.keys.contains(&key) && self.equal(key, time, data, window) {
             return true;
         }
         self.put(key, time, data);
@@ -57,8 +71,14 @@ impl<'a> Recent<'a> {
     fn put(&mut self, key: u32, time: i64, data: &'a [u8]) {
         let at = self.next;
         if let (Some(k), Some(f)) = (self.keys.get_mut(at), self.frames.get_mut(at)) {
-            *k = key;
+            let old = std::mem::replace(k, key);
             *f = (time, data);
+            if let Some(count) = self.buckets.get_mut(old as usize % BUCKETS).filter(|_| old != 0) {
+                *count = count.wrapping_sub(1);
+            }
+            if let Some(count) = self.buckets.get_mut(key as usize % BUCKETS) {
+                *count = count.wrapping_add(1);
+            }
         }
         self.next = at.wrapping_add(1) % WINDOW;
     }
@@ -74,9 +94,9 @@ fn equal(one: &[u8], two: &[u8]) -> bool {
     parts.iter().all(|&(start, end)| from(upto(one, end), start) == from(upto(two, end), start))
 }
 
-/// A number that copies of a packet share, never 0; None without an identity. `data` begins with the outermost IP header.
+/// A number that copies of a packet share; None without an identity. `data` begins with the outermost IP header.
 #[inline(always)]
-pub fn identity(data: &[u8]) -> Option<u32> {
+pub fn identity(data: &[u8]) -> Option<NonZeroU32> {
     let first = data.first()?;
     let parts = if first >> 4 == 4 && data.len() >= 24 {
         if be16(data, 4)? == 0 {
@@ -91,5 +111,5 @@ pub fn identity(data: &[u8]) -> Option<u32> {
         return None;
     };
     let mixed = parts.iter().fold(0_u32, |sum, part| (sum.rotate_left(5) ^ part).wrapping_mul(0x9e37_79b1));
-    Some(mixed.max(1))
+    NonZeroU32::new(mixed.max(1))
 }

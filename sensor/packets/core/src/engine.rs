@@ -2,27 +2,23 @@
 
 use crate::duplicates::{Kept, Recent};
 use crate::facts::Fact;
-use crate::flight::Flights;
+use crate::flight::{Buffers, Flights};
 use crate::flow::{Flow, State};
 use crate::fragments::{Fragments, Pending};
 use crate::frame::{Decoding, Frame, Place, Raw};
 use crate::ip::Ends;
 use crate::link::{Decoder, Found, Fragment, Next, Rest};
 use crate::names::Names;
-use crate::table::{Key, Table};
+use crate::table::Table;
 use crate::totals::{Class, Count, Tally};
 use crate::watch::Watch;
 use crate::wheel::Wheel;
 use std::cmp::Reverse;
 use std::collections::{BinaryHeap, VecDeque};
-use std::sync::mpsc::sync_channel;
 
 const MAX_DATAGRAM: u32 = 65_535;
 /// Frames decoded before the first of them is counted, so that the table's memory is there by then.
 const AHEAD: usize = 16;
-/// Frames handed from one thread to the other at a time, and how often that may happen before it must wait.
-const BATCH: usize = 256;
-const BATCHES: usize = 8;
 
 /// `sensor.packets.facts.Limits`.
 #[derive(Clone)]
@@ -64,6 +60,8 @@ pub struct Core {
     pub holding: VecDeque<(u64, u32)>,
     pub fragments: Fragments,
     pub kept: Kept,
+    /// Its memory of the time before, to be used again.
+    spare: Kept,
     /// Time of the first frame, from which sweeps are counted.
     pub zero: Option<i64>,
     pub next_sweep: i64,
@@ -84,6 +82,7 @@ impl Core {
             holding: VecDeque::new(),
             fragments: Fragments::new(limits.fragments, limits.fragment_ns),
             kept: Kept::default(),
+            spare: Kept::default(),
             zero: None,
             next_sweep: i64::MIN,
             totals_from: 0,
@@ -98,6 +97,8 @@ impl Core {
                 tally: Tally::default(),
                 out: Vec::new(),
                 held: 0,
+                buffers: Buffers::default(),
+                scratch: Vec::new(),
             },
         }
     }
@@ -112,62 +113,34 @@ impl Core {
 
     /// Takes the next frames; any division into batches gives the same facts.
     pub fn feed<'a>(&mut self, mut frames: impl Iterator<Item = Raw<'a>>) {
-        let kept = std::mem::take(&mut self.kept);
+        let (kept, mut keep) = (std::mem::take(&mut self.kept), std::mem::take(&mut self.spare));
         let (mut recent, decoding) = (Recent::resume(&kept), self.decoding());
-        let mut batch = Vec::with_capacity(AHEAD);
+        let (mut current, mut next) = (Vec::with_capacity(AHEAD), Vec::with_capacity(AHEAD));
         loop {
-            batch.clear();
-            batch.extend(frames.by_ref().take(AHEAD).map(|raw| decoding.frame(raw)));
-            if batch.is_empty() {
+            // While one batch is counted, the memory that the next needs is on its way.
+            next.clear();
+            for raw in frames.by_ref().take(AHEAD) {
+                let frame = decoding.frame(raw);
+                self.table.prefetch_cell(frame.hash);
+                next.push(frame);
+            }
+            for frame in &current {
+                self.frame(frame, &mut recent);
+            }
+            if next.is_empty() {
                 break;
             }
-            self.batch(&batch, &mut recent);
-        }
-        self.kept = recent.keep();
-    }
-
-    /// The same, with a second thread that finds the frames and reads their headers. Everything that one frame can
-    /// change for another stays in this one, so that the facts are the same.
-    pub fn feed_in_two<'a>(&mut self, mut frames: impl Iterator<Item = Raw<'a>> + Send) {
-        let kept = std::mem::take(&mut self.kept);
-        let (mut recent, decoding) = (Recent::resume(&kept), self.decoding());
-        std::thread::scope(|scope| {
-            let (full, taken) = sync_channel::<Vec<Frame<'a>>>(BATCHES);
-            let (empty, spare) = sync_channel::<Vec<Frame<'a>>>(BATCHES.saturating_mul(2));
-            scope.spawn(move || {
-                loop {
-                    let mut batch = spare.try_recv().unwrap_or_else(|_| Vec::with_capacity(BATCH));
-                    batch.clear();
-                    batch.extend(frames.by_ref().take(BATCH).map(|raw| decoding.frame(raw)));
-                    if batch.is_empty() || full.send(batch).is_err() {
-                        break;
-                    }
-                }
-            });
-            for batch in taken {
-                batch.chunks(AHEAD).for_each(|part| self.batch(part, &mut recent));
-                // Without a taker the batch is simply dropped.
-                let _ = empty.try_send(batch);
+            for frame in &next {
+                self.table.prefetch_entry(frame.hash);
             }
-        });
-        self.kept = recent.keep();
+            std::mem::swap(&mut current, &mut next);
+        }
+        recent.keep(&mut keep);
+        (self.kept, self.spare) = (keep, kept);
     }
 
     fn decoding(&self) -> Decoding {
         Decoding { tunnels: self.flights.limits.tunnels, seed: self.table.seed }
-    }
-
-    #[inline(always)]
-    fn batch<'a>(&mut self, batch: &[Frame<'a>], recent: &mut Recent<'a>) {
-        for (_, _, hash) in batch.iter().filter_map(|frame| frame.key) {
-            self.table.prefetch_cell(hash);
-        }
-        for (_, _, hash) in batch.iter().filter_map(|frame| frame.key) {
-            self.table.prefetch_entry(hash);
-        }
-        for frame in batch {
-            self.frame(frame, recent);
-        }
     }
 
     #[inline(always)]
@@ -178,7 +151,7 @@ impl Core {
         }
         self.now = time;
         if let Some(identity) = frame.identity {
-            if recent.seen(identity, time, frame.ip, self.flights.limits.duplicate_ns) {
+            if recent.seen(identity, time, frame.ip(), self.flights.limits.duplicate_ns) {
                 self.flights.tally.count(Count::Duplicates, 1);
                 return;
             }
@@ -186,9 +159,7 @@ impl Core {
         self.flights.tally.count(Count::Frames, 1);
         let class = match &frame.found {
             Found::Transport(packet) => {
-                if let Some(key) = frame.key {
-                    self.packet(time, frame.length, packet, key, frame.place());
-                }
+                self.packet(time, frame.length, packet, frame.hash, frame.place());
                 return;
             }
             Found::Fragment(fragment) => {
@@ -217,11 +188,9 @@ impl Core {
         let rest = Rest { data: &payload, wire: whole.size.unwrap_or_default() as usize };
         let class = match decoder.run(Next::Transport(whole.protocol(), ends, rest)) {
             Found::Transport(packet) => {
-                let (key, side) = Key::of(&packet);
-                let hash = key.hash(self.table.seed);
+                let hash = packet.key.hash(self.table.seed);
                 tally.bytes(Class::Unnamed, length.saturating_neg());
-                let index =
-                    self.packet(time, length, &packet, (key, side, hash), Place::Known(&decoder.around));
+                let index = self.packet(time, length, &packet, hash, Place::Known(&decoder.around));
                 self.absorb(index, &whole, whole.counted().saturating_sub(length));
                 return;
             }

@@ -1,8 +1,9 @@
 //! The first packets of every flow, until it is known whether the flow is watched: `sensor.packets.evidence`'s twin.
 
 use crate::facts::{Endpoint, Fact, Transport};
+use crate::flow::other;
 use crate::hash::Seed;
-use crate::link::{Decoder, Found, Packet};
+use crate::link::{Decoder, Found};
 use crate::table::Key;
 use std::collections::{HashMap, VecDeque};
 
@@ -51,7 +52,7 @@ impl Evidence {
 
     pub fn frame(&mut self, time: i64, link: u32, data: &[u8], length: u32) {
         let Found::Transport(packet) = Decoder::new(self.tunnels).frame(link, data, length) else { return };
-        let (key, _) = Key::of(&packet);
+        let key = packet.key;
         if !self.flows.contains_key(&key) {
             self.order.push_back(key);
         }
@@ -61,8 +62,8 @@ impl Evidence {
             return;
         }
         first.seen = first.seen.saturating_add(1);
-        let ends = [packet.source, packet.target];
-        let kept = Kept { transport: packet.transport, ends, time, link, length, data: data.to_vec() };
+        let ends = [key.end(packet.side), key.end(other(packet.side))];
+        let kept = Kept { transport: key.transport(), ends, time, link, length, data: data.to_vec() };
         if first.watched {
             self.out.push(kept);
         } else {
@@ -82,15 +83,7 @@ impl Evidence {
         for fact in facts {
             let Fact::Opened(opened) = fact else { continue };
             let flow = &opened.flow;
-            let (key, _) = Key::of(&Packet {
-                transport: flow.transport,
-                source: flow.client,
-                target: flow.server,
-                payload: &[],
-                size: 0,
-                seq: 0,
-                flags: 0,
-            });
+            let (key, _) = Key::of(flow.transport, flow.client, flow.server);
             let Some(first) = self.flows.get_mut(&key) else { continue };
             first.watched = true;
             let waiting = std::mem::take(&mut first.waiting);

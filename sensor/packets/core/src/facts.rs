@@ -7,6 +7,7 @@ use std::sync::Arc;
 
 /// IPv4 is kept in the last four bytes; `v6` tells it from an IPv6 address that looks the same.
 #[derive(Clone, Copy, PartialEq, Eq, Hash, PartialOrd, Ord, Debug, Default)]
+#[repr(align(8))] // copied often: as whole words
 pub struct Address {
     pub bytes: [u8; 16],
     pub v6: bool,

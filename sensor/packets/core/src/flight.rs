@@ -11,7 +11,7 @@ use crate::stream::Stream;
 use crate::table::{Key, Side};
 use crate::tls::{ClientHello, dtls_client_hello, parse_client_hello, server_is_13};
 use crate::totals::{Class, Count, Tally};
-use crate::watch::{Watch, under};
+use crate::watch::Watch;
 use crate::wire::is_address;
 
 const DNS_PORTS: [u16; 8] = [53, 5353, 5355, 67, 68, 137, 546, 547];
@@ -44,7 +44,7 @@ impl Seen {
         Self { protocol, name, source, ech: hello.ech, ..Self::default() }
     }
 
-    fn quic(probe: &ClientCrypto) -> Self {
+    fn quic(probe: &mut ClientCrypto) -> Self {
         if probe.probe == Probe::Other {
             return Self::default();
         }
@@ -52,7 +52,7 @@ impl Seen {
             Ok(hello) => Self::named(Protocol::Quic, hello, NameSource::QuicSni),
             Err(_) => Self { protocol: Protocol::Quic, ..Self::default() },
         };
-        Self { hello: probe.hello.clone(), quic: probe.version, ..seen }
+        Self { hello: std::mem::take(&mut probe.hello), quic: probe.version, ..seen }
     }
 }
 
@@ -65,6 +65,29 @@ pub struct Flights {
     pub out: Vec<Fact>,
     /// How many flows hold bytes.
     pub held: usize,
+    pub buffers: Buffers,
+    pub scratch: Vec<u8>,
+}
+
+/// Memory of first flights that are over, to be used again.
+#[derive(Default)]
+pub struct Buffers(Vec<Vec<u8>>);
+
+impl Buffers {
+    /// As many as wait at most, and what one of them may hold.
+    const MOST: usize = 256;
+    const LARGEST: usize = 4096;
+
+    fn take(&mut self) -> Vec<u8> {
+        self.0.pop().unwrap_or_default()
+    }
+
+    fn give(&mut self, mut buffer: Vec<u8>) {
+        if self.0.len() < Self::MOST && (1..=Self::LARGEST).contains(&buffer.capacity()) {
+            buffer.clear();
+            self.0.push(buffer);
+        }
+    }
 }
 
 impl Flights {
@@ -83,7 +106,11 @@ impl Flights {
         let limit = if sure { self.limits.server_bytes } else { self.limits.first_flight };
         let half = live.halves.of_mut(side);
         let origin = half.origin;
-        let new = || Box::new(Stream::new(limit, self.limits.segments, origin));
+        let new = || {
+            let mut stream = Box::new(Stream::new(limit, self.limits.segments, origin));
+            stream.kept = self.buffers.take();
+            stream
+        };
         let stream = half.stream.get_or_insert_with(new);
         let fresh = !stream.push(seq, payload).is_empty();
         if state == State::Opening {
@@ -112,7 +139,8 @@ impl Flights {
         let Some(live) = &mut flow.live else { return };
         let half = live.halves.of_mut(side);
         if half.datagram.is_empty() {
-            half.datagram = payload.to_vec();
+            half.datagram = self.buffers.take();
+            half.datagram.extend_from_slice(payload);
         }
         if opening {
             return;
@@ -126,14 +154,17 @@ impl Flights {
                 return;
             }
         }
-        let new = || Box::new(ClientCrypto::new(self.limits.datagrams, self.limits.first_flight));
-        let mut probe = half.probe.take().unwrap_or_else(new);
-        let said = probe.feed(payload);
+        let (datagrams, most) = (self.limits.datagrams, self.limits.first_flight);
+        let mut probe = half.probe.take();
+        // Most are decided by their first datagram: those need no memory of their own.
+        let mut first = ClientCrypto::new(datagrams, most);
+        let current = probe.as_deref_mut().unwrap_or(&mut first);
+        let said = current.feed(payload, &mut self.scratch);
         if said == Probe::More || (side != client && said != Probe::Hello) {
-            half.probe = Some(probe);
+            half.probe = Some(probe.unwrap_or_else(|| Box::new(first)));
             return;
         }
-        let seen = Seen::quic(&probe);
+        let seen = Seen::quic(current);
         if side != client {
             self.swap(key, flow);
         }
@@ -153,7 +184,7 @@ impl Flights {
     /// Decides and opens a flow with what there is.
     pub fn settle(&mut self, key: &Key, flow: &mut Flow) {
         if flow.state == State::Undecided {
-            let seen = flow.live.as_ref().map(|live| last_word(live, flow.client)).unwrap_or_default();
+            let seen = flow.live.as_mut().map(|live| last_word(live, flow.client)).unwrap_or_default();
             self.decide(key, flow, seen);
         }
         if flow.state == State::Opening {
@@ -177,7 +208,7 @@ impl Flights {
         }
         flow.class = class;
         let encrypted = matches!(class, Class::Doh | Class::Dot | Class::Doq);
-        let payload = *flow.spoke.of(0) || *flow.spoke.of(1);
+        let payload = *flow.spoke.of(false) || *flow.spoke.of(true);
         if self.watch.all || (watched && !encrypted && payload) {
             self.keep(key, flow);
             return;
@@ -263,13 +294,13 @@ impl Flights {
 
     /// docs/engine.md 5, in the order of precedence.
     fn class(&self, key: &Key, client: Side, live: &Live) -> Class {
-        let (server, ports) = (key.end(other(client)), [key.end(0).port, key.end(1).port]);
+        let (server, ports) = (key.end(other(client)), [key.end(false).port, key.end(true).port]);
         let tcp = key.transport() == Transport::Tcp;
         if ports.contains(&853) {
             return if tcp { Class::Dot } else { Class::Doq };
         }
         let resolver = server.port == 443 && self.watch.resolver_ips.contains(&server.address);
-        if resolver || under(&self.watch.resolvers, &live.name) {
+        if resolver || self.watch.resolvers.cover(&live.name) {
             return Class::Doh;
         }
         match live.ech {
@@ -329,26 +360,27 @@ impl Flights {
         if live.held.take().is_some() {
             self.held = self.held.saturating_sub(1);
         }
-        for side in [0, 1] {
+        for side in [false, true] {
             let half = live.halves.of_mut(side);
             if !live.clear {
                 if let Some(mut stream) = half.stream.take() {
+                    self.buffers.give(std::mem::take(&mut stream.kept));
                     self.tally.count(Count::ReorderLost, stream.close());
                 }
             }
             half.probe = None;
-            half.datagram = Vec::new();
+            self.buffers.give(std::mem::take(&mut half.datagram));
         }
     }
 }
 
 /// What a flow is when no more bytes will come.
-fn last_word(live: &Live, client: Side) -> Seen {
-    let client = live.halves.of(client);
+fn last_word(live: &mut Live, client: Side) -> Seen {
+    let client = live.halves.of_mut(client);
     if let Some(stream) = &client.stream {
         return peek(&stream.kept, true).map(Seen::from).unwrap_or_default();
     }
-    match &client.probe {
+    match &mut client.probe {
         Some(probe) if probe.version != 0 => Seen::quic(probe),
         _ => Seen::default(),
     }

@@ -1,5 +1,6 @@
 //! A flow: what every one needs on every packet, and apart from it what only those that may be reported need.
 
+use crate::engine::Limits;
 use crate::facts::{self, Burst, Closed, Ech, Endpoint, Kind, NameSource, Protocol};
 use crate::link::Around;
 use crate::messages::DnsStream;
@@ -32,18 +33,18 @@ impl<T> Pair<T> {
     #[inline(always)]
     pub fn of(&self, side: Side) -> &T {
         let [low, high] = &self.0;
-        if side == 0 { low } else { high }
+        if side { high } else { low }
     }
 
     #[inline(always)]
     pub fn of_mut(&mut self, side: Side) -> &mut T {
         let [low, high] = &mut self.0;
-        if side == 0 { low } else { high }
+        if side { high } else { low }
     }
 }
 
 pub fn other(side: Side) -> Side {
-    side ^ 1
+    !side
 }
 
 pub struct Flow {
@@ -55,11 +56,11 @@ pub struct Flow {
     pub id: u64,
     /// Of the wheel.
     pub bucket: i64,
-    pub idle: i64,
     pub live: Option<Box<Live>>,
     /// Its sender, and its sequence number.
     pub syn: Option<(Side, u32)>,
     pub client: Side,
+    pub tcp: bool,
     pub peeks: u32,
     /// Sent payload, as far as it was looked at.
     pub spoke: Pair<bool>,
@@ -76,16 +77,22 @@ impl Flow {
         other(self.client)
     }
 
+    /// The silence that ends it.
+    #[inline(always)]
+    pub fn idle(&self, limits: &Limits) -> i64 {
+        if self.tcp { limits.tcp_idle_ns } else { limits.udp_idle_ns }
+    }
+
     /// When time alone changes something: at the latest then a sweep must look.
-    pub fn due(&self) -> i64 {
-        let idle = self.last.saturating_add(self.idle).min(self.closed_due);
+    pub fn due(&self, limits: &Limits) -> i64 {
+        let idle = self.last.saturating_add(self.idle(limits)).min(self.closed_due);
         let waiting = self.state != State::Quiet && self.slice_due >= 0;
         if waiting { idle.min(self.slice_due) } else { idle }
     }
 
     /// Why it would end now, other than for `default`.
-    pub fn reason(&self, time: i64, default: Closed) -> Closed {
-        let idle = time.saturating_sub(self.last) >= self.idle;
+    pub fn reason(&self, time: i64, default: Closed, limits: &Limits) -> Closed {
+        let idle = time.saturating_sub(self.last) >= self.idle(limits);
         self.closed.unwrap_or(if idle { Closed::Idle } else { default })
     }
 }
@@ -153,7 +160,7 @@ pub struct Live {
 impl Live {
     /// Counters of a new slice.
     pub fn restart(&mut self) {
-        for side in [0, 1] {
+        for side in [false, true] {
             let half = self.halves.of_mut(side);
             (half.bytes, half.packets, half.app) = (0, 0, 0);
         }

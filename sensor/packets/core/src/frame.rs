@@ -4,7 +4,7 @@ use crate::bytes::from;
 use crate::duplicates::identity;
 use crate::hash::Seed;
 use crate::link::{Around, Decoder, Found};
-use crate::table::{Key, Side};
+use std::num::NonZeroU32;
 
 /// Captured bytes with their time, link type and length on the wire.
 pub type Raw<'a> = (i64, u32, &'a [u8], u32);
@@ -16,15 +16,20 @@ pub struct Frame<'a> {
     link: u32,
     data: &'a [u8],
     pub found: Found<'a>,
-    /// Bytes from the outermost IP header on.
-    pub ip: &'a [u8],
+    /// Where the outermost IP header begins.
+    network: usize,
     /// What copies of it share.
-    pub identity: Option<u32>,
-    /// Its flow's key, its side of it, and the key's hash.
-    pub key: Option<(Key, Side, u32)>,
+    pub identity: Option<NonZeroU32>,
+    /// Of its flow's key.
+    pub hash: u32,
 }
 
 impl<'a> Frame<'a> {
+    /// From the outermost IP header on.
+    pub fn ip(&self) -> &'a [u8] {
+        from(self.data, self.network)
+    }
+
     pub fn place(&self) -> Place<'a> {
         Place::Frame(self.link, self.data, u32::try_from(self.length).unwrap_or(u32::MAX))
     }
@@ -63,15 +68,12 @@ impl Decoding {
     pub fn frame<'a>(&self, (time, link, data, length): Raw<'a>) -> Frame<'a> {
         let mut decoder = Decoder::new(self.tunnels);
         let found = decoder.frame(link, data, length);
-        let key = match &found {
-            Found::Transport(packet) => {
-                let (key, side) = Key::of(packet);
-                Some((key, side, key.hash(self.seed)))
-            }
-            _ => None,
+        let hash = match &found {
+            Found::Transport(packet) => packet.key.hash(self.seed),
+            _ => 0,
         };
-        let ip = decoder.network.map_or(&[][..], |at| from(data, at));
-        let identity = identity(ip);
-        Frame { time, link, length: length.into(), data, found, ip, identity, key }
+        let network = decoder.network.unwrap_or(data.len());
+        let identity = identity(from(data, network));
+        Frame { time, link, length: length.into(), data, found, network, identity, hash }
     }
 }

@@ -42,7 +42,7 @@ fn watch(all: bool) -> Watch {
     watch.names.extend(names);
     watch.paths.push(b"/api/".to_vec());
     watch.fronts.insert("cloudflare-ech.com".to_owned());
-    watch.add_pattern("*.exam*.net");
+    watch.patterns.add("*.exam*.net");
     watch.networks.add(Address::v4([192, 0, 2, 0]), 24);
     watch
 }

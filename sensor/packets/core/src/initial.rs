@@ -102,32 +102,38 @@ impl Keys {
         self.version == version && self.dcid == dcid
     }
 
-    /// Packet number and payload of an Initial (RFC 9001 5.3, 5.4). `largest`: highest number before it.
-    pub fn open(&self, datagram: &[u8], place: &Place, largest: i64) -> Option<(i64, Vec<u8>)> {
+    /// Packet number of an Initial (RFC 9001 5.3, 5.4), and where in `out` its payload is: to the end, behind its
+    /// header. `largest`: highest number before it.
+    pub fn open(
+        &self,
+        datagram: &[u8],
+        place: &Place,
+        largest: i64,
+        out: &mut Vec<u8>,
+    ) -> Option<(i64, usize)> {
         let number = place.number;
         let sample: [u8; 16] = array(upto(datagram, place.end), number.checked_add(4)?)?;
         let mut mask = Array(sample);
         self.hp.encrypt_block(&mut mask);
-        let mut header = datagram.get(place.start..number.checked_add(4)?)?.to_vec();
         let [m0, masks @ ..] = mask.0;
-        let first = header.first_mut()?;
-        *first ^= m0 & 0x0f;
-        let size = usize::from(*first & 3).saturating_add(1);
+        let first = *datagram.get(place.start)? ^ (m0 & 0x0f);
+        let size = usize::from(first & 3).saturating_add(1);
         let clear = number.checked_sub(place.start)?;
-        header.truncate(clear.checked_add(size)?);
+        let start = clear.checked_add(size)?;
+        out.clear();
+        out.extend_from_slice(datagram.get(place.start..place.end.checked_sub(TAG)?)?);
+        let (header, payload) = out.split_at_mut_checked(start)?;
+        *header.first_mut()? = first;
         let mut truncated = 0_i64;
         for (byte, mask) in header.iter_mut().skip(clear).zip(masks) {
             *byte ^= mask;
             truncated = truncated << 8 | i64::from(*byte);
         }
         let full = full_number(truncated, size, largest.wrapping_add(1));
-        let body = datagram.get(number.checked_add(size)?..place.end)?;
-        let (body, tag) = body.split_at_checked(body.len().checked_sub(TAG)?)?;
-        let tag: Tag = Array(array::<TAG>(tag, 0)?);
-        let mut payload = body.to_vec();
+        let tag: Tag = Array(array::<TAG>(datagram, place.end.checked_sub(TAG)?)?);
         let nonce: Nonce<_> = Array(self.nonce(full));
-        self.key.decrypt_inout_detached(&nonce, &header, payload.as_mut_slice().into(), &tag).ok()?;
-        Some((full, payload))
+        self.key.decrypt_inout_detached(&nonce, header, payload.into(), &tag).ok()?;
+        Some((full, start))
     }
 
     fn nonce(&self, number: i64) -> [u8; 12] {

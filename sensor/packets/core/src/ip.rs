@@ -3,6 +3,7 @@
 use crate::bytes::{array, be16, be32, from, u8_at};
 use crate::facts::{Address, Endpoint, Transport};
 use crate::link::{Decoder, Found, Fragment, FragmentKey, Next, Packet, Rest, Tunnel};
+use crate::table::Key;
 use crate::tunnel;
 
 pub const TCP: u8 = 6;
@@ -123,10 +124,12 @@ fn tcp(ends: Ends, rest: Rest<'_>) -> Option<Next<'_>> {
     if header < 20 || header > rest.wire {
         return None;
     }
+    let source = Endpoint { address: ends.source, port: u16::from_be_bytes([s0, s1]) };
+    let target = Endpoint { address: ends.target, port: u16::from_be_bytes([d0, d1]) };
+    let (key, side) = Key::of(Transport::Tcp, source, target);
     Some(Next::Done(Found::Transport(Packet {
-        transport: Transport::Tcp,
-        source: Endpoint { address: ends.source, port: u16::from_be_bytes([s0, s1]) },
-        target: Endpoint { address: ends.target, port: u16::from_be_bytes([d0, d1]) },
+        key,
+        side,
         payload: from(rest.data, header),
         size: u32::try_from(rest.wire.saturating_sub(header)).ok()?,
         seq: u32::from_be_bytes([q0, q1, q2, q3]),
@@ -144,10 +147,12 @@ fn udp<'a>(decoder: &mut Decoder, ends: Ends, rest: Rest<'a>) -> Option<Next<'a>
     if let Some(next) = tunnel::in_udp(decoder, source, target, body) {
         return next;
     }
+    let source = Endpoint { address: ends.source, port: source };
+    let target = Endpoint { address: ends.target, port: target };
+    let (key, side) = Key::of(Transport::Udp, source, target);
     Some(Next::Done(Found::Transport(Packet {
-        transport: Transport::Udp,
-        source: Endpoint { address: ends.source, port: source },
-        target: Endpoint { address: ends.target, port: target },
+        key,
+        side,
         payload: body.data,
         size: u32::try_from(body.wire).ok()?,
         seq: 0,

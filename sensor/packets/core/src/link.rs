@@ -1,9 +1,8 @@
 //! Link layer: from a captured frame to the first network header (docs/engine.md 1).
 
 use crate::bytes::{array, be16, be32, from, u8_at};
-use crate::facts::Endpoint;
-use crate::facts::Transport;
 use crate::ip;
+use crate::table::{Key, Side};
 
 #[derive(Clone, Copy, PartialEq, Eq, Debug, Default)]
 pub enum Tunnel {
@@ -31,9 +30,9 @@ pub struct Around {
 
 #[derive(Clone, Copy)]
 pub struct Packet<'a> {
-    pub transport: Transport,
-    pub source: Endpoint,
-    pub target: Endpoint,
+    pub key: Key,
+    /// Of its sender.
+    pub side: Side,
     pub payload: &'a [u8],
     /// Payload bytes by the IP header; `payload` is shorter when the capture cut it.
     pub size: u32,

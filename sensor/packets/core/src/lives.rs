@@ -1,13 +1,12 @@
 //! How flows begin and end: docs/engine.md 2.
 
 use crate::bytes::u8_at;
-use crate::engine::Core;
+use crate::engine::{Core, Limits};
 use crate::facts::{Closed, Fact, Transport};
 use crate::flow::{Flow, Live, NEVER, Pair, State, other};
 use crate::frame::Place;
 use crate::link::Packet;
 use crate::messages::message_kind;
-use crate::table::{Key, Side};
 use crate::totals::{Class, Count};
 use std::cmp::Reverse;
 
@@ -15,6 +14,8 @@ pub const FIN: u8 = 1;
 pub const SYN: u8 = 2;
 pub const RST: u8 = 4;
 const ACK: u8 = 16;
+/// Flows between asking for one's memory and looking at it.
+const SOON: usize = 16;
 
 impl Core {
     /// A new flow, or one that ends or may be another from now on.
@@ -22,20 +23,20 @@ impl Core {
         &mut self,
         time: i64,
         packet: &Packet<'_>,
-        (key, side, hash): (Key, Side, u32),
+        hash: u32,
         place: Place<'_>,
         known: Option<u32>,
     ) -> u32 {
-        let mut known = known;
+        let (key, side, mut known) = (packet.key, packet.side, known);
         if let Some((index, flow)) = known.and_then(|index| self.table.get(index).map(|flow| (index, flow))) {
-            if let Some(reason) = over(flow, side, time, packet) {
+            if let Some(reason) = over(flow, time, packet, &self.flights.limits) {
                 self.end(index, reason);
                 known = None;
             }
         }
         let index = match known {
             Some(index) => index,
-            None => self.begin(time, packet, (key, side, hash), place),
+            None => self.begin(time, packet, hash, place),
         };
         let Some(flow) = self.table.get_mut(index) else { return index };
         if packet.flags & SYN != 0 {
@@ -53,7 +54,7 @@ impl Core {
             *flow.fin.of_mut(side) = true;
         }
         let reset = packet.flags & RST != 0;
-        if flow.closed.is_none() && (reset || (*flow.fin.of(0) && *flow.fin.of(1))) {
+        if flow.closed.is_none() && (reset || (*flow.fin.of(false) && *flow.fin.of(true))) {
             flow.closed = Some(if reset { Closed::Rst } else { Closed::Fin });
             flow.closed_due = time.saturating_add(self.flights.limits.closed_ns);
             let due = flow.closed_due;
@@ -62,17 +63,12 @@ impl Core {
         index
     }
 
-    fn begin(
-        &mut self,
-        time: i64,
-        packet: &Packet<'_>,
-        (key, side, hash): (Key, Side, u32),
-        place: Place<'_>,
-    ) -> u32 {
+    fn begin(&mut self, time: i64, packet: &Packet<'_>, hash: u32, place: Place<'_>) -> u32 {
+        let (key, side) = (packet.key, packet.side);
         if self.table.len() >= self.flights.limits.flows {
             self.evict(time);
         }
-        let tcp = packet.transport == Transport::Tcp;
+        let tcp = key.transport() == Transport::Tcp;
         let from_server = self.is_from_server(packet, tcp);
         let client = if from_server { other(side) } else { side };
         let limits = &self.flights.limits;
@@ -92,19 +88,19 @@ impl Core {
             seen: self.frames,
             id: self.flows,
             bucket: NEVER,
-            idle: if tcp { limits.tcp_idle_ns } else { limits.udp_idle_ns },
             live: Some(live),
             syn: None,
             client,
+            tcp,
             peeks: 0,
             spoke: Pair::default(),
             fin: Pair::default(),
             state: State::Undecided,
             class: Class::Unnamed,
             closed: None,
-            message: message_kind([packet.source.port, packet.target.port], tcp),
+            message: message_kind([key.end(false).port, key.end(true).port], tcp),
         };
-        let (id, seen, due) = (flow.id, flow.seen, flow.due());
+        let (id, seen, due) = (flow.id, flow.seen, flow.due(limits));
         self.flows = self.flows.wrapping_add(1);
         self.flights.tally.count(Count::Flows, 1);
         let index = self.table.insert(key, hash, flow);
@@ -117,7 +113,7 @@ impl Core {
 
     /// Whether a flow's first frame comes from its server: docs/engine.md 2.
     fn is_from_server(&self, packet: &Packet<'_>, tcp: bool) -> bool {
-        let (source, target) = (packet.source.port, packet.target.port);
+        let (source, target) = (packet.key.end(packet.side).port, packet.key.end(other(packet.side)).port);
         if tcp && packet.flags & SYN != 0 {
             return packet.flags & ACK != 0;
         }
@@ -129,7 +125,9 @@ impl Core {
 
     fn evict(&mut self, time: i64) {
         let Some(victim) = self.least_recent() else { return };
-        let Some(reason) = self.table.get(victim).map(|flow| flow.reason(time, Closed::Evicted)) else {
+        let Some(reason) =
+            self.table.get(victim).map(|flow| flow.reason(time, Closed::Evicted, &self.flights.limits))
+        else {
             return;
         };
         if reason == Closed::Evicted {
@@ -177,7 +175,7 @@ impl Core {
     /// Reports what the flow did in the slice that ends, if anything.
     pub fn slice(&mut self, index: u32) {
         let Some(live) = self.table.get(index).and_then(|flow| flow.live.as_ref()) else { return };
-        if live.halves.of(0).packets > 0 || live.halves.of(1).packets > 0 {
+        if live.halves.of(false).packets > 0 || live.halves.of(true).packets > 0 {
             self.settle(index);
             self.progress(index, Closed::Open);
         }
@@ -215,13 +213,17 @@ impl Core {
         let past = time.saturating_sub(zero).checked_rem(interval).unwrap_or_default();
         let now = time.saturating_sub(past);
         self.next_sweep = now.saturating_add(interval);
-        for (bucket, index, id) in self.wheel.due(now) {
+        let due = self.wheel.due(now);
+        for (number, &(bucket, index, id)) in due.iter().enumerate() {
+            if let Some(&(_, soon, _)) = due.get(number.saturating_add(SOON)) {
+                self.table.prefetch(soon);
+            }
             let Some(flow) = self.table.get_mut(index).filter(|flow| flow.id == id && flow.bucket == bucket)
             else {
                 continue;
             };
             flow.bucket = NEVER;
-            if flow.closed_due <= now || flow.last.saturating_add(flow.idle) <= now {
+            if flow.closed_due <= now || flow.last.saturating_add(flow.idle(&self.flights.limits)) <= now {
                 let reason = flow.closed.unwrap_or(Closed::Idle);
                 self.end(index, reason);
                 continue;
@@ -232,7 +234,7 @@ impl Core {
                     flow.slice_due = i64::MIN; // the next frame begins a slice
                 }
             }
-            if let Some(due) = self.table.get(index).map(Flow::due) {
+            if let Some(due) = self.table.get(index).map(|flow| flow.due(&self.flights.limits)) {
                 self.wait(index, due);
             }
         }
@@ -259,7 +261,11 @@ impl Core {
     /// Closes every flow; the last `Totals`.
     pub fn finish(&mut self) {
         let now = self.now;
-        let entry = |index| self.table.get(index).map(|flow| (flow.id, index, flow.reason(now, Closed::End)));
+        let entry = |index| {
+            self.table
+                .get(index)
+                .map(|flow| (flow.id, index, flow.reason(now, Closed::End, &self.flights.limits)))
+        };
         let mut flows: Vec<_> = self.table.indices().filter_map(entry).collect();
         flows.sort_unstable_by_key(|(id, ..)| *id);
         for (_, index, reason) in flows {
@@ -271,19 +277,19 @@ impl Core {
 }
 
 /// Why the frame does not belong to the flow on its key any more; None if it does.
-fn over(flow: &Flow, side: Side, time: i64, packet: &Packet<'_>) -> Option<Closed> {
+fn over(flow: &Flow, time: i64, packet: &Packet<'_>, limits: &Limits) -> Option<Closed> {
     if time >= flow.closed_due {
         return flow.closed;
     }
-    if time.saturating_sub(flow.last) >= flow.idle {
+    if time.saturating_sub(flow.last) >= flow.idle(limits) {
         return Some(flow.closed.unwrap_or(Closed::Idle));
     }
     if packet.flags & (SYN | ACK) != SYN {
         return None;
     }
     let another = match flow.syn {
-        Some(known) => known != (side, packet.seq),
-        None => *flow.spoke.of(0) || *flow.spoke.of(1),
+        Some(known) => known != (packet.side, packet.seq),
+        None => *flow.spoke.of(false) || *flow.spoke.of(true),
     };
     another.then(|| flow.closed.unwrap_or(Closed::Rst))
 }

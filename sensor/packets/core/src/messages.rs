@@ -54,7 +54,7 @@ impl Core {
     ) {
         let (Some(key), Some(flow)) = (self.table.key(index), self.table.get_mut(index)) else { return };
         let Some(kind) = flow.message else { return };
-        if packet.transport == Transport::Udp {
+        if key.transport() == Transport::Udp {
             if packet.payload.len() == packet.size as usize {
                 self.flights.whole_message(&key, flow, side, kind, time, place, packet.payload);
             }

@@ -10,8 +10,6 @@ use std::hash::Hash;
 use std::sync::Arc;
 
 const SECOND: i64 = 1_000_000_000;
-/// Type and class IN, as records spell them: CNAME, HTTPS, SVCB.
-const TELLING: [&[u8]; 3] = [b"\0\x05\0\x01", b"\0\x41\0\x01", b"\0\x40\0\x01"];
 
 /// A map that forgets what was written least recently.
 struct Memory<K, V> {
@@ -100,7 +98,7 @@ impl Names {
     ) -> bool {
         let watched = watch.all || watch.name(question);
         // Records that cannot matter are not looked at.
-        if !(watched || payload.windows(4).any(|window| TELLING.contains(&window))) {
+        if !(watched || payload.windows(4).any(is_telling)) {
             return false;
         }
         let Ok(answers) = peek_answers(payload) else { return watched };
@@ -139,6 +137,11 @@ impl Names {
             }
         }
     }
+}
+
+/// Type and class IN, as records spell them: CNAME, SVCB, HTTPS.
+fn is_telling(bytes: &[u8]) -> bool {
+    matches!(bytes, [0, 5 | 64 | 65, 0, 1])
 }
 
 fn in_chain<'a>(answers: &'a Answers, watch: &Watch) -> Option<&'a str> {

@@ -55,17 +55,17 @@ fn strings(object: &Bound<'_, PyAny>, name: &str) -> PyResult<Vec<String>> {
 
 pub fn watch(object: &Bound<'_, PyAny>) -> PyResult<Watch> {
     let mut watch = Watch {
-        names: strings(object, "names")?.into_iter().collect(),
         paths: strings(object, "paths")?.into_iter().map(String::into_bytes).collect(),
         ports: object.getattr("ports")?.try_iter()?.map(|port| port?.extract()).collect::<PyResult<_>>()?,
         fronts: strings(object, "fronts")?.into_iter().collect(),
-        resolvers: strings(object, "resolvers")?.into_iter().collect(),
         all: object.getattr("all")?.is_truthy()?,
         ..Watch::default()
     };
+    watch.names.extend(strings(object, "names")?);
+    watch.resolvers.extend(strings(object, "resolvers")?);
     watch.http = !(watch.paths.is_empty() && watch.ports.is_empty() && watch.names.is_empty());
     for pattern in strings(object, "patterns")? {
-        watch.add_pattern(&pattern);
+        watch.patterns.add(&pattern);
         watch.http = true;
     }
     for text in strings(object, "resolver_ips")? {

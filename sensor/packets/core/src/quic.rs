@@ -36,23 +36,6 @@ struct Packet<'a> {
     place: Place,
 }
 
-/// The first coalesced packets of a datagram (RFC 9000 12.2), up to one that cannot be read.
-fn packets(datagram: &[u8]) -> Result<Vec<Packet<'_>>, Stop> {
-    let mut cursor = Cursor::new(datagram);
-    let mut out = Vec::new();
-    while cursor.left() > 0 && out.len() < COALESCED {
-        match packet(&mut cursor) {
-            Ok(packet) => {
-                cursor.pos = packet.place.end;
-                out.push(packet);
-            }
-            Err(stop) if out.is_empty() => return Err(stop),
-            Err(_) => break,
-        }
-    }
-    Ok(out)
-}
-
 fn packet<'a>(cursor: &mut Cursor<'a>) -> Result<Packet<'a>, Stop> {
     let (start, end) = (cursor.pos, cursor.end);
     let first = cursor.u8()?;
@@ -184,19 +167,28 @@ impl ClientCrypto {
         }
     }
 
-    /// Nothing changes any more once `probe` is not `More`.
-    pub fn feed(&mut self, datagram: &[u8]) -> Probe {
+    /// Nothing changes any more once `probe` is not `More`. `scratch` is memory to decrypt in.
+    pub fn feed(&mut self, datagram: &[u8], scratch: &mut Vec<u8>) -> Probe {
         if self.probe != Probe::More {
             return self.probe;
         }
         self.left = self.left.saturating_sub(1);
-        match packets(datagram) {
-            Ok(packets) => {
-                for packet in &packets {
-                    self.take(datagram, packet);
+        // The first coalesced packets (RFC 9000 12.2), up to one that cannot be read.
+        let (mut cursor, mut taken) = (Cursor::new(datagram), 0_usize);
+        while cursor.left() > 0 && taken < COALESCED {
+            match packet(&mut cursor) {
+                Ok(packet) => {
+                    cursor.pos = packet.place.end;
+                    self.take(datagram, &packet, scratch);
+                }
+                Err(_) => {
+                    if taken == 0 {
+                        self.not_quic(datagram);
+                    }
+                    break;
                 }
             }
-            Err(_) => self.not_quic(datagram),
+            taken = taken.saturating_add(1);
         }
         if self.probe == Probe::More && self.left == 0 {
             self.probe = Probe::Unreadable;
@@ -211,7 +203,7 @@ impl ClientCrypto {
         }
     }
 
-    fn take(&mut self, datagram: &[u8], packet: &Packet<'_>) {
+    fn take(&mut self, datagram: &[u8], packet: &Packet<'_>, scratch: &mut Vec<u8>) {
         let unknown = packet.kind == Kind::Unknown;
         if matches!(packet.kind, Kind::Short | Kind::Negotiation) || (unknown && !is_version(packet.version))
         {
@@ -224,32 +216,33 @@ impl ClientCrypto {
         if unknown {
             self.probe = Probe::Unreadable;
         } else if packet.kind == Kind::Initial && self.probe == Probe::More {
-            if let Some(payload) = self.open(datagram, packet) {
-                self.collect(&payload);
+            if let Some(start) = self.open(datagram, packet, scratch) {
+                self.collect(from(scratch, start));
             }
         }
     }
 
     /// With the keys that opened the first; when they stop fitting, with the packet's own: so Retry and
     /// Version Negotiation need not be seen.
-    fn open(&mut self, datagram: &[u8], packet: &Packet<'_>) -> Option<Vec<u8>> {
+    /// Returns where in `scratch` the payload begins.
+    fn open(&mut self, datagram: &[u8], packet: &Packet<'_>, scratch: &mut Vec<u8>) -> Option<usize> {
         if let Some(keys) = &self.keys {
-            if let Some((number, payload)) = keys.open(datagram, &packet.place, self.largest) {
+            if let Some((number, start)) = keys.open(datagram, &packet.place, self.largest, scratch) {
                 self.largest = number.max(self.largest);
-                return Some(payload);
+                return Some(start);
             }
             if keys.is(packet.version, packet.dcid) {
                 return None;
             }
         }
         let own = Keys::new(packet.version, packet.dcid)?;
-        let (number, payload) = own.open(datagram, &packet.place, -1)?;
+        let (number, start) = own.open(datagram, &packet.place, -1, scratch)?;
         self.keys = Some(Box::new(own));
         self.version = packet.version;
         self.chunks.clear();
         self.held = 0;
         self.largest = number.max(-1);
-        Some(payload)
+        Some(start)
     }
 
     fn collect(&mut self, payload: &[u8]) {
@@ -270,7 +263,7 @@ impl ClientCrypto {
     }
 
     fn assemble(&mut self) {
-        let mut message = Vec::new();
+        let mut message = Vec::with_capacity(self.held);
         for (&offset, data) in &self.chunks {
             let Some(known) = (message.len() as u64).checked_sub(offset) else { break };
             message.extend_from_slice(from(data, usize::try_from(known).unwrap_or(usize::MAX)));

@@ -1,18 +1,25 @@
 //! Drives the engine over a capture file.
 
-use crate::capture::{Format, HEADER, Step};
+use crate::capture::{Format, HEADER, Record, Step};
 use crate::engine::Core;
+use crate::frame::Raw;
 use crate::memory::prefetch;
 use crate::source::Source;
 use std::io;
 use std::path::Path;
+use std::sync::mpsc::{Receiver, SyncSender, sync_channel};
+use std::sync::{Mutex, PoisonError};
 
 /// Bytes of capture between two looks at Python, for its signals and its facts.
-const TURN: u64 = 64 << 20;
+const TURN: usize = 64 << 20;
 /// Facts that are handed over at once.
 const FACTS: usize = 8_192;
-/// How far ahead of the walk memory is asked for. Records are chained: without this each costs a cache miss.
-const AHEAD: usize = 4_096;
+/// Bytes read at a time: small enough to be in the processor's own cache still when they are looked at.
+const PART: usize = 256 << 10;
+/// Parts that a second thread may be ahead.
+const AHEAD: usize = 8;
+/// Records between asking for a frame's memory and reading its headers.
+const SOON: usize = 8;
 
 pub enum Failure {
     NotACapture(String),
@@ -21,121 +28,191 @@ pub enum Failure {
     Io(io::Error),
 }
 
-pub struct Reader {
-    source: Source,
-    format: Format,
-    /// Offset in the file of the window's first byte, and where in the window the next record is.
-    base: u64,
-    at: usize,
-    /// Whether a second thread walks ahead.
-    two: bool,
+/// A part of the capture: where its whole records are, and whether it is the last.
+#[derive(Default)]
+struct Part {
+    data: Vec<u8>,
+    records: Vec<Record>,
+    /// Bytes of the file on disk read so far.
+    position: u64,
+    last: bool,
+    /// Offset in the decompressed file and reason.
+    damage: Option<(u64, String)>,
 }
 
-impl Reader {
-    pub fn open(path: &Path, two: bool) -> Result<Self, Failure> {
-        let mut source = Source::open(path).map_err(Failure::Io)?;
-        loop {
-            match source.advance(0) {
-                Ok(Some(_)) if source.window().len() < HEADER => {}
-                Ok(_) => break,
-                Err(error) if source.window().is_empty() => {
-                    return Err(Failure::NotACapture(format!("cannot be decompressed: {error}")));
-                }
-                Err(_) => break,
+impl Part {
+    fn raw(&self, record: &Record) -> Raw<'_> {
+        let bytes = self.data.get(record.start..record.end).unwrap_or_default();
+        (record.time, record.link, bytes, record.length)
+    }
+
+    fn frames(&self) -> impl Iterator<Item = Raw<'_>> {
+        self.records.iter().enumerate().map(|(number, record)| {
+            if let Some(soon) = self.records.get(number.saturating_add(SOON)) {
+                prefetch(&self.data, soon.start);
+                prefetch(&self.data, soon.start.saturating_add(64));
             }
+            self.raw(record)
+        })
+    }
+}
+
+/// Reads the file and finds its records.
+struct Walker {
+    source: Source,
+    format: Format,
+    /// Offset in the decompressed file of the next record.
+    offset: u64,
+    /// The beginning of the next record, read already.
+    rest: Vec<u8>,
+}
+
+impl Walker {
+    fn open(path: &Path) -> Result<Self, Failure> {
+        let mut source = Source::open(path).map_err(Failure::Io)?;
+        let mut head = [0; HEADER];
+        let (have, end) = source.fill(&mut head);
+        let head = head.get(..have).unwrap_or_default();
+        if let (Some(Err(error)), true) = (end, head.is_empty()) {
+            return Err(Failure::NotACapture(format!("cannot be decompressed: {error}")));
         }
-        let window = source.window();
-        let Some((format, at)) = Format::detect(window) else {
-            let head: String = window.iter().take(4).map(|byte| format!("{byte:02x}")).collect();
+        let Some((format, at)) = Format::detect(head) else {
+            let head: String = head.iter().take(4).map(|byte| format!("{byte:02x}")).collect();
             let head = if head.is_empty() { "nothing".to_owned() } else { head };
             return Err(Failure::NotACapture(format!("neither pcap nor pcapng (it begins with {head})")));
         };
-        Ok(Self { source, format, base: 0, at, two })
+        let rest = head.get(at..).unwrap_or_default().to_vec();
+        Ok(Self { source, format, offset: at as u64, rest })
+    }
+
+    /// Reads the next part into `part`, whose memory is used again.
+    fn next(&mut self, part: &mut Part) {
+        part.records.clear();
+        let (mut at, mut have) = (0_usize, self.rest.len());
+        let usual = have.saturating_add(PART);
+        if part.data.len() < usual || part.data.len() > usual.saturating_mul(4) {
+            part.data = vec![0; usual];
+        }
+        if let Some(start) = part.data.get_mut(..have) {
+            start.copy_from_slice(&self.rest);
+        }
+        loop {
+            let (count, end) = self.source.fill(part.data.get_mut(have..).unwrap_or_default());
+            have = have.saturating_add(count);
+            let data = part.data.get(..have).unwrap_or_default();
+            let before = at;
+            let (need, reason) = self.walk(data, &mut at, &mut part.records);
+            self.offset = self.offset.saturating_add(at.saturating_sub(before) as u64);
+            let reason = reason.or(match &end {
+                Some(Ok(())) if at < have => {
+                    Some(format!("the file ends inside a record of at least {need} bytes"))
+                }
+                Some(Err(error)) => Some(format!("decompression failed: {error}")),
+                _ => None,
+            });
+            part.last = end.is_some() || reason.is_some();
+            part.damage = reason.map(|reason| (self.offset, reason));
+            if part.last || at > 0 {
+                break;
+            }
+            part.data.resize(have.saturating_mul(2), 0); // a record that is longer
+        }
+        part.position = self.source.position();
+        self.rest.clear();
+        self.rest.extend_from_slice(part.data.get(at..have).unwrap_or_default());
+    }
+
+    /// Finds whole records. Returns how many bytes the next needs, and what is wrong with it.
+    fn walk(&mut self, data: &[u8], at: &mut usize, records: &mut Vec<Record>) -> (usize, Option<String>) {
+        loop {
+            match self.format.step(data, *at) {
+                Step::Frame(record) => {
+                    *at = record.next;
+                    records.push(record);
+                }
+                Step::Skip(next) => *at = next,
+                Step::More(need) => return (need, None),
+                Step::Damaged(reason) => return (0, Some(reason)),
+            }
+        }
+    }
+}
+
+/// Where parts come from.
+enum Parts {
+    Here(Box<Walker>),
+    /// A second thread, and the way back for parts that are done with.
+    Ahead(Mutex<Receiver<Part>>, SyncSender<Part>),
+}
+
+impl Parts {
+    fn ahead(mut walker: Walker) -> Self {
+        let (full, taken) = sync_channel(AHEAD);
+        let (empty, spare) = sync_channel::<Part>(AHEAD.saturating_mul(2));
+        std::thread::spawn(move || {
+            loop {
+                let mut part = spare.try_recv().unwrap_or_default();
+                walker.next(&mut part);
+                let last = part.last;
+                // Without a taker nobody wants the rest.
+                if full.send(part).is_err() || last {
+                    return;
+                }
+            }
+        });
+        Self::Ahead(Mutex::new(taken), empty)
+    }
+
+    fn next(&mut self, part: &mut Part) {
+        match self {
+            Self::Here(walker) => walker.next(part),
+            Self::Ahead(taken, empty) => {
+                // A full channel only means that enough memory waits there.
+                let _ = empty.try_send(std::mem::take(part));
+                let lost = || Part {
+                    last: true,
+                    damage: Some((0, "the reading thread ended".into())),
+                    ..Part::default()
+                };
+                let taken = taken.get_mut().unwrap_or_else(PoisonError::into_inner);
+                *part = taken.recv().unwrap_or_else(|_| lost());
+            }
+        }
+    }
+}
+
+pub struct Reader {
+    parts: Parts,
+    part: Part,
+}
+
+impl Reader {
+    /// `two`: a second thread reads ahead.
+    pub fn open(path: &Path, two: bool) -> Result<Self, Failure> {
+        let walker = Walker::open(path)?;
+        let parts = if two { Parts::ahead(walker) } else { Parts::Here(Box::new(walker)) };
+        Ok(Self { parts, part: Part::default() })
     }
 
     /// Bytes of the file on disk read so far.
     pub fn position(&self) -> u64 {
-        self.source.position(self.at)
-    }
-
-    /// Offset of the next record in the decompressed file.
-    fn offset(&self) -> u64 {
-        self.base.saturating_add(self.at as u64)
+        self.part.position
     }
 
     /// Feeds the next part of the file. False: that was all.
     pub fn read(&mut self, core: &mut Core) -> Result<bool, Failure> {
-        let start = self.offset();
-        loop {
-            let (need, broken) = self.window(core);
-            if let Some(reason) = broken {
-                return Err(Failure::Damaged(self.offset(), reason));
-            }
-            match self.source.advance(self.at) {
-                Ok(Some(at)) => {
-                    self.base = self.base.saturating_add(self.at as u64).saturating_sub(at as u64);
-                    self.at = at;
-                }
-                Ok(None) if self.at >= self.source.window().len() => return Ok(false),
-                Ok(None) => {
-                    let reason = format!("the file ends inside a record of at least {need} bytes");
-                    return Err(Failure::Damaged(self.offset(), reason));
-                }
-                Err(error) => {
-                    return Err(Failure::Damaged(self.offset(), format!("decompression failed: {error}")));
-                }
-            }
-            if self.offset().saturating_sub(start) >= TURN || core.facts() >= FACTS {
+        let mut done = 0_usize;
+        while !self.part.last {
+            self.parts.next(&mut self.part);
+            core.feed(self.part.frames());
+            done = done.saturating_add(self.part.data.len());
+            if done >= TURN || core.facts() >= FACTS {
                 return Ok(true);
             }
         }
-    }
-
-    /// Feeds all whole records of the window. Returns how many bytes the next needs, and what is wrong with it.
-    fn window(&mut self, core: &mut Core) -> (usize, Option<String>) {
-        let mut retired = self.source.retired();
-        let data = self.source.window();
-        let mut rest = (0, None);
-        let mut at = self.at;
-        let format = &mut self.format;
-        let records = std::iter::from_fn(|| {
-            retired.take();
-            loop {
-                match format.step(data, at) {
-                    Step::Frame(record) => {
-                        ahead(data, at, record.next);
-                        at = record.next;
-                        let bytes = data.get(record.start..record.end).unwrap_or_default();
-                        return Some((record.time, record.link, bytes, record.length));
-                    }
-                    Step::Skip(next) => at = next,
-                    Step::More(need) => {
-                        rest = (need, None);
-                        return None;
-                    }
-                    Step::Damaged(reason) => {
-                        rest = (0, Some(reason));
-                        return None;
-                    }
-                }
-            }
-        });
-        if self.two {
-            core.feed_in_two(records);
-        } else {
-            core.feed(records);
+        match &self.part.damage {
+            Some((offset, reason)) => Err(Failure::Damaged(*offset, reason.clone())),
+            None => Ok(false),
         }
-        self.at = at;
-        rest
-    }
-}
-
-#[inline(always)]
-fn ahead(data: &[u8], start: usize, end: usize) {
-    let mut at = start.saturating_add(AHEAD);
-    let end = end.saturating_add(AHEAD);
-    while at < end {
-        prefetch(data, at);
-        at = at.saturating_add(64);
     }
 }

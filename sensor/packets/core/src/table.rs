@@ -2,12 +2,12 @@
 
 use crate::facts::{Address, Endpoint, Transport};
 use crate::hash::Seed;
-use crate::link::Packet;
 use crate::memory::prefetch;
 use std::hash::{BuildHasher, Hasher};
 
 /// Both endpoints, the lower one first, so that both directions meet.
 #[derive(Clone, Copy, PartialEq, Eq, Hash, Debug)]
+#[repr(align(8))] // copied often: as whole words
 pub struct Key {
     addresses: [[u8; 16]; 2],
     ports: [u16; 2],
@@ -15,21 +15,20 @@ pub struct Key {
     v6: bool,
 }
 
-/// Which endpoint of a key sent: 0 the lower, 1 the higher.
-pub type Side = usize;
+/// Which endpoint of a key sent: false the lower, true the higher.
+pub type Side = bool;
 
 impl Key {
     #[inline(always)]
-    pub fn of(packet: &Packet<'_>) -> (Self, Side) {
-        let (a, b) = (packet.source, packet.target);
+    pub fn of(transport: Transport, source: Endpoint, target: Endpoint) -> (Self, Side) {
         let order = |end: &Endpoint| (u128::from_be_bytes(end.address.bytes), end.port);
-        let side = usize::from(order(&a) > order(&b));
-        let (low, high) = if side == 0 { (a, b) } else { (b, a) };
+        let side = order(&source) > order(&target);
+        let (low, high) = if side { (target, source) } else { (source, target) };
         let key = Self {
             addresses: [low.address.bytes, high.address.bytes],
             ports: [low.port, high.port],
-            tcp: packet.transport == Transport::Tcp,
-            v6: a.address.v6,
+            tcp: transport == Transport::Tcp,
+            v6: source.address.v6,
         };
         (key, side)
     }
@@ -55,8 +54,8 @@ impl Key {
     }
 
     pub fn end(&self, side: Side) -> Endpoint {
-        let bytes = self.addresses.get(side).copied().unwrap_or_default();
-        let port = self.ports.get(side).copied().unwrap_or_default();
+        let ([low, high], [p, q]) = (self.addresses, self.ports);
+        let (bytes, port) = if side { (high, q) } else { (low, p) };
         Endpoint { address: Address { bytes, v6: self.v6 }, port }
     }
 
@@ -65,6 +64,8 @@ impl Key {
     }
 }
 
+/// A flow's is two cache lines.
+#[repr(align(64))]
 struct Slot<T> {
     key: Key,
     hash: u32,
@@ -113,8 +114,13 @@ impl<T> Table<T> {
     #[inline(always)]
     pub fn prefetch_entry(&self, hash: u32) {
         if let Some(&found) = self.cells.get(hash as usize & self.mask()) {
-            prefetch(&self.entries, index_of(found) as usize);
+            self.prefetch(index_of(found));
         }
+    }
+
+    #[inline(always)]
+    pub fn prefetch(&self, index: u32) {
+        prefetch(&self.entries, index as usize);
     }
 
     #[inline(always)]

@@ -52,11 +52,13 @@ pub fn server_is_13(stream: &[u8]) -> Result<bool, Stop> {
     body.u8()?;
     if body.left() > 0 {
         let size = body.u16()?;
-        let extensions = body.pairs(usize::from(size))?;
-        let chosen = extensions.iter().filter(|(kind, _)| *kind == SUPPORTED_VERSIONS);
-        if let Some(chosen) = chosen.filter_map(|(_, value)| <[u8; 2]>::try_from(*value).ok()).next() {
-            version = u16::from_be_bytes(chosen);
-        }
+        let mut chosen = None;
+        body.pairs(usize::from(size), |kind, value| {
+            if kind == SUPPORTED_VERSIONS && chosen.is_none() {
+                chosen = <[u8; 2]>::try_from(value).ok();
+            }
+        })?;
+        version = chosen.map_or(version, u16::from_be_bytes);
     }
     if body.whole() { Ok(version == 0x0304) } else { Err(Stop::Truncated) }
 }
@@ -122,11 +124,14 @@ fn hello_body(body: &mut Cursor<'_>, dtls: bool) -> Result<ClientHello, Stop> {
         return Ok(hello);
     }
     let size = body.u16()?;
-    let extensions = body.pairs(usize::from(size))?;
-    if let Some((_, value)) = extensions.iter().find(|(kind, _)| *kind == 0) {
-        hello.sni = host_name(value);
-    }
-    hello.ech = extensions.iter().any(|(kind, _)| ECH.contains(kind));
+    let mut server_name = None;
+    body.pairs(usize::from(size), |kind, value| {
+        if kind == 0 && server_name.is_none() {
+            server_name = Some(value);
+        }
+        hello.ech |= ECH.contains(&kind);
+    })?;
+    hello.sni = server_name.map(host_name).unwrap_or_default();
     Ok(hello)
 }
 

@@ -6,14 +6,13 @@ use std::collections::{HashMap, HashSet};
 
 #[derive(Default)]
 pub struct Watch {
-    pub names: HashSet<String, Seed>,
-    /// By number of labels.
-    pub patterns: HashMap<usize, Vec<Vec<String>>, Seed>,
+    pub names: Domains,
+    pub patterns: Patterns,
     pub networks: Networks,
     pub paths: Vec<Vec<u8>>,
     pub ports: HashSet<u16, Seed>,
     pub fronts: HashSet<String, Seed>,
-    pub resolvers: HashSet<String, Seed>,
+    pub resolvers: Domains,
     pub resolver_ips: HashSet<Address, Seed>,
     pub all: bool,
     /// Whether a later request on a clear connection could matter.
@@ -23,29 +22,7 @@ pub struct Watch {
 impl Watch {
     /// In `names`, under one of them, or matched by a pattern.
     pub fn name(&self, name: &str) -> bool {
-        if name.is_empty() {
-            return false;
-        }
-        under(&self.names, name) || self.pattern(name)
-    }
-
-    fn pattern(&self, name: &str) -> bool {
-        if self.patterns.is_empty() {
-            return false;
-        }
-        let labels = name.split('.').count();
-        let Some(patterns) = self.patterns.get(&labels) else { return false };
-        patterns.iter().any(|pattern| {
-            pattern
-                .iter()
-                .zip(name.split('.'))
-                .all(|(glob, label)| matches(glob.as_bytes(), label.as_bytes()))
-        })
-    }
-
-    pub fn add_pattern(&mut self, pattern: &str) {
-        let labels: Vec<String> = pattern.split('.').map(str::to_owned).collect();
-        self.patterns.entry(labels.len()).or_default().push(labels);
+        !name.is_empty() && (self.names.cover(name) || self.patterns.match_any(name))
     }
 
     pub fn path(&self, path: &[u8]) -> bool {
@@ -53,20 +30,124 @@ impl Watch {
     }
 }
 
-/// `name` or a name it lies under is in `set`.
-pub fn under(set: &HashSet<String, Seed>, name: &str) -> bool {
-    if set.is_empty() {
-        return false;
+/// Names that stand for everything under them as well.
+#[derive(Default)]
+pub struct Domains {
+    names: HashSet<String, Seed>,
+    ends: Ends,
+}
+
+impl Domains {
+    pub fn is_empty(&self) -> bool {
+        self.names.is_empty()
     }
-    let mut rest = name;
-    loop {
-        if set.contains(rest) {
-            return true;
+
+    /// `name` or a name it lies under is here.
+    pub fn cover(&self, name: &str) -> bool {
+        if !self.ends.may_end(name) {
+            return false;
         }
-        match rest.split_once('.') {
-            Some((_, parent)) => rest = parent,
-            None => return false,
+        let mut rest = name;
+        loop {
+            if self.names.contains(rest) {
+                return true;
+            }
+            match rest.split_once('.') {
+                Some((_, parent)) => rest = parent,
+                None => return false,
+            }
         }
+    }
+}
+
+impl Extend<String> for Domains {
+    fn extend<T: IntoIterator<Item = String>>(&mut self, names: T) {
+        for name in names {
+            self.ends.add(&name);
+            self.names.insert(name);
+        }
+    }
+}
+
+/// Names with `*` in some labels.
+#[derive(Default)]
+pub struct Patterns {
+    /// By number of labels.
+    labels: HashMap<usize, Vec<Vec<String>>, Seed>,
+    ends: Ends,
+    /// One has `*` in its last label: any name may match.
+    open: bool,
+}
+
+impl Patterns {
+    pub fn add(&mut self, pattern: &str) {
+        let labels: Vec<String> = pattern.split('.').map(str::to_owned).collect();
+        self.labels.entry(labels.len()).or_default().push(labels);
+        match pattern.rsplit_once('*').map(|(_, tail)| tail.split_once('.')) {
+            None => self.ends.add(pattern),
+            Some(Some((_, tail))) => self.ends.add(tail),
+            Some(None) => self.open = true,
+        }
+    }
+
+    fn match_any(&self, name: &str) -> bool {
+        if !(self.open || self.ends.may_end(name)) {
+            return false;
+        }
+        let Some(patterns) = self.labels.get(&name.split('.').count()) else { return false };
+        patterns.iter().any(|pattern| {
+            pattern
+                .iter()
+                .zip(name.split('.'))
+                .all(|(glob, label)| matches(glob.as_bytes(), label.as_bytes()))
+        })
+    }
+}
+
+/// Ends of names, by hash: nearly every name has none of them, and is told so in one pass over its bytes.
+#[derive(Default)]
+struct Ends(Vec<u64>);
+
+impl Ends {
+    const WORDS: usize = 1 << 10;
+
+    /// Any number to begin with, and FNV's prime for 64 bits.
+    const BASIS: u64 = 0xcbf2_9ce4_8422_2325;
+    const PRIME: u64 = 0x0100_0000_01b3;
+
+    fn step(hash: u64, byte: u8) -> u64 {
+        (hash ^ u64::from(byte)).wrapping_mul(Self::PRIME)
+    }
+
+    /// The word of a hash, and its two bits there.
+    fn place(hash: u64) -> (usize, u64) {
+        let mixed = hash ^ hash >> 32;
+        (mixed as usize % Self::WORDS, 1 << (mixed >> 10 & 63) | 1 << (mixed >> 16 & 63))
+    }
+
+    fn add(&mut self, end: &str) {
+        self.0.resize(Self::WORDS, 0);
+        let (word, bits) = Self::place(end.bytes().rev().fold(Self::BASIS, Self::step));
+        if let Some(word) = self.0.get_mut(word) {
+            *word |= bits;
+        }
+    }
+
+    fn has(&self, hash: u64) -> bool {
+        let (word, bits) = Self::place(hash);
+        self.0.get(word).is_some_and(|word| word & bits == bits)
+    }
+
+    /// Whether `name` may be one of the ends, or one of them behind a dot. False is certain.
+    fn may_end(&self, name: &str) -> bool {
+        let mut hash = Self::BASIS;
+        for byte in name.bytes().rev() {
+            if byte == b'.' && self.has(hash) {
+                return true;
+            }
+            hash = Self::step(hash, byte);
+        }
+        self.has(hash)
     }
 }
 

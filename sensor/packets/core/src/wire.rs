@@ -90,20 +90,19 @@ impl<'a> Cursor<'a> {
         self.take(usize::from(size))
     }
 
-    /// `size` bytes of (16-bit type, bytes behind a 16-bit length).
-    pub fn pairs(&mut self, size: usize) -> Result<Vec<(u16, &'a [u8])>, Stop> {
+    /// `size` bytes of (16-bit type, bytes behind a 16-bit length): calls `each` with them, also when an error follows.
+    pub fn pairs(&mut self, size: usize, mut each: impl FnMut(u16, &'a [u8])) -> Result<(), Stop> {
         let end = self.pos.saturating_add(size);
         if end > self.have {
             // Not walked until it is whole: bytes may come one by one.
             return Err(if end > self.end { Stop::Malformed } else { Stop::Truncated });
         }
         let mut inner = Self::within(self.data, self.pos, end);
-        let mut out = Vec::new();
         while inner.left() > 0 {
-            out.push((inner.u16()?, inner.vec16()?));
+            each(inner.u16()?, inner.vec16()?);
         }
         self.pos = end;
-        Ok(out)
+        Ok(())
     }
 }
 
