@@ -16,6 +16,7 @@ from collections.abc import Iterable
 from dataclasses import dataclass
 from pathlib import Path
 
+from collector import figures
 from collector.access import DECISIONS, EVENTS, TIERS
 from collector.gate import DATABASE, SYSTEM
 from collector.limits import Bounds
@@ -48,7 +49,8 @@ _PROC = (
 )
 # An owner's dictionaries may be filled from the owner's own tables: for that the engine must know what localhost is.
 NAMES = (Path("/etc/hosts"), Path("/etc/nsswitch.conf"), Path("/etc/host.conf"), Path("/etc/resolv.conf"))
-# System tables need no grant. These tell of other users' statements, of paths and of the server: nobody sees rows.
+# System tables need no grant. These tell of other users' statements, of paths and of the server: nobody sees rows
+# but `aiscope store doctor` of an admin (collector/figures.py).
 _TELLING = """processes parts parts_columns projection_parts detached_parts disks storage_policies users grants roles
     row_policies server_settings errors stack_trace merges mutations backups metrics asynchronous_metrics events
     macros clusters dictionaries named_collections query_cache certificates dropped_tables build_options""".split()  # noqa: SIM905
@@ -189,8 +191,10 @@ def _filters(key: str) -> str:
         seen = ", ".join(f"'{tier(key, role)}'" for role in (*roles, WRITER))
         condition = f"getSetting('log_comment') IN ({seen})"
         filters.append(f"<{table}><filter>{condition}</filter></{table}>")
-    none = "".join(f"<{table}><filter>0</filter></{table}>" for table in _TELLING)
-    return f"<{DATABASE}>{''.join(filters)}</{DATABASE}><system>{none}</system>"
+    doctor = f"getSetting('log_comment') = '{tier(key, figures.DOCTOR)}'"
+    inside = {table: doctor if table in figures.TABLES else "0" for table in _TELLING}
+    system = "".join(f"<{table}><filter>{what}</filter></{table}>" for table, what in inside.items())
+    return f"<{DATABASE}>{''.join(filters)}</{DATABASE}><system>{system}</system>"
 
 
 def _grants() -> list[str]:

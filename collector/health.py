@@ -6,7 +6,7 @@ import shutil
 from collections.abc import Callable, Iterator, Mapping
 from dataclasses import dataclass
 
-from collector import migrate
+from collector import figures, migrate
 from collector.store import DATABASE, Store, StoreError
 
 MANY_PARTS = 300  # in one partition: ClickHouse slows inserts down at 1,000
@@ -62,10 +62,7 @@ def _window(store: Store, _: Mapping[str, int]) -> Check:
 
 
 def _size(store: Store, _: Mapping[str, int]) -> Check:
-    (row,) = store.rows(
-        "SELECT sum(rows) AS rows, sum(bytes_on_disk) AS bytes, count() AS parts FROM system.parts "
-        f"WHERE active AND database = '{DATABASE}'"
-    )
+    (row,) = store.rows(figures.SIZE)
     return Check(
         "size", f"{row['rows']:,} rows, {row['bytes'] / 1e6:,.1f} MB in {row['parts']:,} parts", True
     )
@@ -76,27 +73,21 @@ def _disk(store: Store, _: Mapping[str, int]) -> Check:
         usage = shutil.disk_usage(store.directory)
         free, total = usage.free, usage.total
     else:
-        (row,) = store.rows("SELECT min(free_space) AS free, min(total_space) AS total FROM system.disks")
+        (row,) = store.rows(figures.DISK)
         free, total = row["free"], row["total"]
     return Check("disk", f"{free / 1e9:,.1f} GB free of {total / 1e9:,.1f}", free > total * LITTLE)
 
 
 def _parts(store: Store, _: Mapping[str, int]) -> Check:
-    (most,) = store.rows(
-        "SELECT max(parts) AS parts FROM (SELECT count() AS parts FROM system.parts "
-        f"WHERE active AND database = '{DATABASE}' GROUP BY table, partition)"
-    )
-    broken = store.rows(f"SELECT count() AS parts FROM system.detached_parts WHERE database = '{DATABASE}'")
+    (most,) = store.rows(figures.PARTS)
+    broken = store.rows(figures.DETACHED)
     parts, detached = most["parts"] or 0, broken[0]["parts"]
     state = f"at most {parts:,} in a partition, {detached:,} detached"
     return Check("parts", state, parts < MANY_PARTS and not detached)
 
 
 def _mutations(store: Store, _: Mapping[str, int]) -> Check:
-    rows = store.rows(
-        "SELECT table, latest_fail_reason AS reason FROM system.mutations "
-        f"WHERE database = '{DATABASE}' AND NOT is_done"
-    )
+    rows = store.rows(figures.MUTATIONS)
     failed = [f"{row['table']}: {row['reason']}" for row in rows if row["reason"]]
     return Check("mutations", "; ".join(failed) or f"{len(rows)} under way", not failed)
 

@@ -9,10 +9,10 @@ SELECT usage.severity AS severity,
 FROM (
     SELECT findings.*, '' AS category, hosts.client_host AS client_host, ${client} AS client
     FROM findings
-    LEFT ANY JOIN (
-        SELECT client_ip, argMax(client_host, time) AS client_host
+    GLOBAL LEFT ANY JOIN (
+        SELECT client_ip, argMax(connections.client_host, time) AS client_host
         FROM connections
-        WHERE client_host != '' AND client_ip IN (SELECT client_ip FROM findings)
+        WHERE connections.client_host != '' AND client_ip GLOBAL IN (SELECT client_ip FROM findings)
         GROUP BY client_ip
     ) AS hosts USING (client_ip)
 ) AS usage

@@ -7,7 +7,7 @@ SELECT client,
 FROM (SELECT *, ${client} AS client FROM lookups) AS usage
 WHERE ${filter}
   AND service != ''
-  AND (client, service) NOT IN (
+  AND (client, service) GLOBAL NOT IN (
       SELECT client, service
       FROM usage
       WHERE time >= {start:DateTime64(6, 'UTC')} AND time < {end:DateTime64(6, 'UTC')})

@@ -11,7 +11,7 @@ SELECT client,
        min(start_time) AS first_seen,
        max(end_time) AS last_seen
 FROM usage
-LEFT ANY JOIN (SELECT id, argMax(tuple(score), loaded).1 AS score FROM services GROUP BY id) AS risks
+GLOBAL LEFT ANY JOIN (SELECT id, argMax(tuple(score), loaded).1 AS score FROM services GROUP BY id) AS risks
     ON risks.id = usage.service
 WHERE ${filter}
 GROUP BY client, service

@@ -5,11 +5,12 @@ from pathlib import Path
 
 import pytest
 
-from collector import health
+from collector import figures, health
 from collector.health import checks
 from collector.store import Store
 
 from .conftest import RETENTION, connection, stats
+from .served import start, with_users
 
 
 def found(store: Store, retention: dict[str, int] = RETENTION) -> dict[str, health.Check]:
@@ -60,6 +61,28 @@ def test_a_table_without_a_window_and_many_parts_are_said(store: Store, monkeypa
         store.command("DROP TABLE aiscope.bare SYNC")
     assert result["window"].state == "none for bare"
     assert not result["parts"].good
+
+
+def test_an_admin_may_ask_through_a_running_collector(tmp_path: Path):
+    tokens = with_users(tmp_path)
+    served = start(tmp_path)
+    served.tokens = tokens
+    try:
+        for user, told in (("adam", set()), ("ann", {"size", "disk", "parts", "mutations"})):
+            with Store(f"http://{user}:{tokens[user]}@127.0.0.1:{served.port}/") as store:
+                store.rows("SELECT 1")
+                states = {check.name: check.state for check in checks(store, RETENTION)}
+            assert {name for name, state in states.items() if "cannot tell" in state} == told
+        assert served.request("adam", figures.SIZE + " FORMAT TSV").body.count(b"\t") == 2
+        for sql in (
+            "SELECT path FROM system.parts",
+            figures.SIZE + " OR 1 FORMAT TSV",
+            figures.DISK + " FORMAT TSV -- x",
+        ):
+            assert served.request("adam", sql).code == 497
+        assert served.request("ann", figures.SIZE + " FORMAT TSV").code == 497
+    finally:
+        assert served.stop() == 0
 
 
 def test_without_a_schema_nothing_else_is_looked_at(tmp_path: Path, python):
