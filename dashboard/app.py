@@ -11,7 +11,7 @@ import streamlit as st
 from collector.store import StoreError
 from dashboard import parts
 from dashboard.data import EARLIEST, LATEST, Filters, choices
-from dashboard.views import client, findings, overview, service, visibility
+from dashboard.views import client, content, findings, overview, service, visibility
 from sensor.config import SettingsError
 
 # Our own file: a named icon would be fetched from a font host.
@@ -85,6 +85,7 @@ def main() -> None:
             default=True,
         ),
         st.Page(page(findings.show, "What to look at"), title="Findings", url_path="findings"),
+        st.Page(page(content.show, "With what data"), title="Data", url_path="content"),
         st.Page(page(service.show, "Service"), title="Service", url_path="service"),
         st.Page(page(client.show, "Client"), title="Client", url_path="client"),
         st.Page(page(visibility.show, "What we could not see"), title="Visibility", url_path="visibility"),

@@ -17,6 +17,9 @@ VISIBILITY_COLOURS = {
     "not AI traffic": "#BBBBBB",
 }
 
+WIDE = 12  # services from which on a matrix takes the whole width
+TITLES = {"bytes_up": "bytes sent"}
+
 # A Vega expression: decimal units on axes and legends.
 BYTES = " : ".join(
     [
@@ -33,9 +36,11 @@ def top(frame: pd.DataFrame, column: str, weight: str) -> pd.DataFrame:
     return frame.assign(**{column: frame[column].where(frame[column].isin(heaviest), "other")})
 
 
-def ticks(times: pd.Series[pd.Timestamp]) -> str:
-    """How to write times on an axis: hours within a day, dates beyond."""
-    return "%H:%M" if times.max() - times.min() < pd.Timedelta(days=1) else "%d %b"
+def time_axis(times: pd.Series[pd.Timestamp]) -> alt.Axis:
+    """Hours within a day, dates beyond; no minute is written twice."""
+    span = times.max() - times.min()
+    minutes = max(1, int(span / pd.Timedelta(minutes=1)))
+    return alt.Axis(format="%H:%M" if span < pd.Timedelta(days=1) else "%d %b", tickCount=min(8, minutes))
 
 
 def volume(frame: pd.DataFrame) -> alt.Chart:
@@ -46,7 +51,7 @@ def volume(frame: pd.DataFrame) -> alt.Chart:
         alt.Chart(frame)
         .mark_bar()
         .encode(
-            x=alt.X("bucket:T", title=None, axis=alt.Axis(format=ticks(frame["bucket"]), tickCount=8)),
+            x=alt.X("bucket:T", title=None, axis=time_axis(frame["bucket"])),
             y=alt.Y("bytes_up:Q", title="sent", axis=alt.Axis(labelExpr=BYTES, tickCount=4)),
             color=alt.Color("service:N", title=None, sort=order, scale=alt.Scale(range=PALETTE)),
             tooltip=[
@@ -60,29 +65,23 @@ def volume(frame: pd.DataFrame) -> alt.Chart:
     return chart
 
 
-def matrix(frame: pd.DataFrame) -> alt.Chart:
-    """Who × which service × how much was sent: columns `client`, `service`, `bytes_up`."""
-    cells = frame.groupby(["client", "service"], as_index=False)["bytes_up"].sum()
+def matrix(frame: pd.DataFrame, row: str = "client", value: str = "bytes_up") -> alt.Chart:
+    """Who, or what, × which service × how much: columns `row`, `service`, `value`."""
+    cells = frame.groupby([row, "service"], as_index=False)[value].sum()
+    top = alt.Axis(labelAngle=-40, labelOverlap=False, orient="top")
+    tooltip = [f"{row}:N", "service:N", alt.Tooltip(f"{value}:Q", format=",", title=TITLES.get(value, value))]
     chart: alt.Chart = (
         alt.Chart(cells)
         .mark_rect(cornerRadius=2)
         .encode(
-            x=alt.X(
-                "service:N",
-                title=None,
-                sort="-color",
-                axis=alt.Axis(labelAngle=-40, labelOverlap=False, orient="top"),
-            ),
-            y=alt.Y("client:N", title=None, sort="-color"),
-            color=alt.Color(
-                "bytes_up:Q",
-                title="sent",
-                scale=alt.Scale(type="symlog", scheme="blues"),
-                legend=None,
-            ),
-            tooltip=["client:N", "service:N", alt.Tooltip("bytes_up:Q", format=",", title="bytes sent")],
+            x=alt.X("service:N", title=None, sort="-color", axis=top),
+            y=alt.Y(f"{row}:N", title=None, sort="-color"),
+            color=alt.Color(f"{value}:Q", scale=alt.Scale(type="symlog", scheme="blues"), legend=None),
+            tooltip=tooltip,
         )
-        .properties(height=alt.Step(26))
+        .properties(
+            height=alt.Step(26), width=alt.Step(56) if cells["service"].nunique() < WIDE else "container"
+        )
     )
     return chart
 

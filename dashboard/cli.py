@@ -11,7 +11,7 @@ from pathlib import Path
 import click
 
 APP = Path(__file__).with_name("app.py")
-PAGES = ("overview", "findings", "service", "client", "visibility")
+PAGES = ("overview", "findings", "content", "service", "client", "visibility")
 OPTIONS = {
     "server.headless": "true",
     "server.fileWatcherType": "none",

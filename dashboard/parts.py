@@ -5,6 +5,7 @@ from __future__ import annotations
 import re
 from typing import Any
 
+import altair as alt
 import pandas as pd
 import streamlit as st
 
@@ -14,11 +15,17 @@ EVIDENCE_HELP = (
     "decrypted: content was read, because it was in clear or passed the inspecting proxy."
 )
 
+RISK_HELP = (
+    "0 (least) to 100, by the rubric of the catalogue from what vendors state. Empty: too little is known, which "
+    "is not the same as no risk. `aiscope catalogue score NAME` shows the reasons."
+)
+
 COLUMNS: dict[str, Any] = {
     "client": st.column_config.TextColumn("client"),
     "service": st.column_config.TextColumn("service"),
     "vendor": st.column_config.TextColumn("vendor"),
     "category": st.column_config.TextColumn("category"),
+    "risk": st.column_config.NumberColumn("risk", help=RISK_HELP, format="%d"),
     "evidence": st.column_config.TextColumn("evidence", help=EVIDENCE_HELP),
     "connections": st.column_config.NumberColumn("connections", format="localized"),
     "exchanges": st.column_config.NumberColumn("exchanges", format="localized"),
@@ -43,6 +50,17 @@ COLUMNS: dict[str, Any] = {
     "spool_lost": st.column_config.NumberColumn("lost in delivery", format="localized"),
     "client_host": st.column_config.TextColumn("host"),
     "client_mac": st.column_config.TextColumn("MAC"),
+    "data_class": st.column_config.TextColumn("kind of data"),
+    "data_classes": st.column_config.ListColumn("kinds of data"),
+    "stopped": st.column_config.NumberColumn(
+        "stopped", format="localized", help="Redacted or blocked before it left."
+    ),
+    "account_type": st.column_config.TextColumn("account"),
+    "account": st.column_config.TextColumn("organisation or key"),
+    "cost_usd": st.column_config.NumberColumn(
+        "cost", format="$%.2f", help="By the price list; empty: no price."
+    ),
+    "stated": st.column_config.TextColumn("stated", width="large"),
     "tokens_out": st.column_config.NumberColumn("tokens out", format="localized"),
 }
 
@@ -59,11 +77,16 @@ def table(frame: pd.DataFrame, **options: Any) -> Any:
     return st.dataframe(frame, hide_index=True, column_config=config, **options)
 
 
+def heatmap(chart: alt.Chart) -> None:
+    """A matrix in its own width, so that few cells stay cells."""
+    st.altair_chart(chart, width="stretch" if chart.width == "container" else "content")
+
+
 def bytes_text(count: float) -> str:
     """Decimal units, as network people count."""
     for unit in ("B", "kB", "MB", "GB", "TB"):
         if abs(count) < 1000:
-            return f"{count:.0f} {unit}" if unit in ("B", "kB") or count >= 100 else f"{count:.1f} {unit}"
+            return f"{count:.0f} {unit}" if unit == "B" or count >= 100 else f"{count:.1f} {unit}"
         count /= 1000
     return f"{count:,.1f} PB"
 

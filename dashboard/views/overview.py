@@ -22,7 +22,7 @@ def show(filters: Filters) -> None:
         st.subheader("Data sent, over time")
         st.altair_chart(charts.volume(fetch("volume", filters)), height="content")
         st.subheader("Who sends how much to which service")
-        st.altair_chart(charts.matrix(use.nlargest(200, "bytes_up")))
+        parts.heatmap(charts.matrix(use.nlargest(200, "bytes_up")))
         parts.table(use.drop(columns=["vendor"]))
     lookups(filters)
 

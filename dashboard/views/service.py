@@ -2,8 +2,10 @@
 
 from __future__ import annotations
 
+import json
 from dataclasses import replace
 
+import pandas as pd
 import streamlit as st
 
 from dashboard import charts, parts
@@ -18,29 +20,56 @@ def show(filters: Filters) -> None:
             "No AI service has been seen yet.", "Read a capture with `aiscope read`, or start a sensor."
         )
         return
-    service = str(st.selectbox("Service", services, key="service", bind="query-params"))
     use = fetch("overview", filters)
+    most = services.index(use["service"].iloc[0]) if len(use) else 0  # `overview` begins with the heaviest
+    service = str(st.selectbox("Service", services, index=most, key="service", bind="query-params"))
     use = use[use["service"] == service]
     if use.empty:
         parts.nothing("Not used in this time range.", "Widen the time range or clear the filters.")
         return
-    for row in fetch("service", filters, service=service).itertuples():
-        st.subheader(parts.plain(str(row.name)))
-        st.caption(parts.plain(f"{row.vendor_name}, {row.category}"))
+    known = fetch("service", filters, service=service).to_dict("records")
+    for row in known:
+        st.subheader(parts.plain(row["name"]))
+        said = (row["vendor_name"], row["country"], row["category"], row["description"])
+        st.caption(parts.plain(", ".join(filter(None, said))))
+    score = next((row["score"] for row in known), None)
     parts.metrics(
         {
             "Clients": use["client"].nunique(),
             "Connections": int(use["connections"].sum()),
             "Sent": parts.bytes_text(use["bytes_up"].sum()),
             "Received": parts.bytes_text(use["bytes_down"].sum()),
-        }
+            "Risk": "unknown" if score is None or pd.isna(score) else f"{score:.0f} of 100",
+        },
+        Risk=parts.RISK_HELP,
     )
     st.altair_chart(charts.volume(fetch("volume", replace(filters, services=(service,)))))
     st.subheader("Clients")
-    parts.table(use.drop(columns=["service", "vendor", "category"]))
+    parts.table(use.drop(columns=["service", "vendor", "category", "risk"]))
     st.subheader("Names it was reached under")
     parts.table(fetch("names", filters, service=service, client=""))
     exchanges(filters, service=service, client="")
+    for row in known:
+        facts(row["facts"])
+
+
+def facts(text: str) -> None:
+    """What the vendor states, and where: the reasons of the risk score."""
+    found = json.loads(text or "{}")
+    if not found:
+        return
+    rows = [
+        {"fact": name.replace("_", " "), "stated": _stated(said["value"]), **said}
+        for name, said in found.items()
+    ]
+    st.subheader("What is known of the vendor")
+    parts.table(pd.DataFrame(rows, columns=["fact", "stated", "source", "checked"]))
+
+
+def _stated(value: object) -> str:
+    if isinstance(value, bool):
+        return "yes" if value else "no"
+    return ", ".join(map(str, value)) if isinstance(value, list) else str(value)
 
 
 def exchanges(filters: Filters, service: str, client: str) -> None:

@@ -94,6 +94,30 @@ def events() -> list[Any]:
             bytes_down=900,
         )
     )
+    asked = {
+        "client_ip": anna[1],
+        "user": anna[0],
+        "service": "chatgpt",
+        "operation": "chat",
+        "model": "gpt-5",
+    }
+    inspected = {"evidence": "decrypted", "account_type": "personal", "verdict": "redact", "bytes_up": 500}
+    for number, retry in enumerate((False, True, False)):
+        found.append(
+            row(
+                Exchange,
+                id=f"p{number}",
+                time=START + HOUR // 2,
+                data_classes=("iban", "person-name"),
+                attachments=("salaries.xlsx",),
+                tokens_in=1_000,
+                tokens_out=10,
+                cost_usd=0.25,
+                retry=retry,
+                **asked,
+                **inspected,
+            )
+        )
     found.append(
         row(
             Lookup,

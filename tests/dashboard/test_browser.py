@@ -73,6 +73,17 @@ def test_findings_begin_with_the_worst(tab: Page) -> None:
     assert metric(tab, "low") == "0"
 
 
+def test_data_page_says_what_was_in_the_prompts(tab: Page) -> None:
+    tab.goto("/content")
+    expect(tab.get_by_text("Kinds of data in what was asked")).to_be_visible()
+    assert metric(tab, "Exchanges read") == "3"  # one that was sent again is the same exchange
+    assert metric(tab, "With a kind of data") == "2"
+    assert metric(tab, "Tokens in") == "2,040"
+    assert metric(tab, "Cost") == "$0.50"
+    tab.goto("/content?services=claude")
+    expect(tab.get_by_text("No exchange could be read here.")).to_be_visible()
+
+
 def test_service_page(tab: Page) -> None:
     tab.goto("/service?service=ollama")
     expect(tab.get_by_text("Exchanges that could be read")).to_be_visible()

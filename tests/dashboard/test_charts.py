@@ -41,3 +41,18 @@ def test_visibility_shows_every_class_it_is_given() -> None:
     spec = charts.visibility(rows).to_dict()
     assert len(spec["layer"]) == 2
     assert [row["label"] for row in next(iter(spec["datasets"].values()))] == ["seen", "VPN"]
+
+
+def test_a_short_time_axis_writes_no_minute_twice() -> None:
+    for minutes in (1, 3, 30):
+        times = pd.Series(pd.date_range("2026-11-25", periods=minutes, freq="min"))
+        assert charts.time_axis(times).to_dict()["tickCount"] == min(8, max(1, minutes - 1))
+    hours = pd.Series(pd.date_range("2026-11-25", periods=8, freq="h"))
+    assert charts.time_axis(hours).to_dict()["format"] == "%H:%M"
+    days = pd.Series(pd.date_range("2026-11-25", periods=8, freq="D"))
+    assert charts.time_axis(days).to_dict()["format"] == "%d %b"
+
+
+def test_a_small_matrix_is_not_blown_up() -> None:
+    rows = pd.DataFrame({"data_class": ["iban"], "service": ["x"], "exchanges": [2]})
+    assert charts.matrix(rows, row="data_class", value="exchanges").to_dict()["width"] == {"step": 56}
