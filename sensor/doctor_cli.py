@@ -94,7 +94,7 @@ def _try(name: str, check: Callable[[], str]) -> tuple[str, str, bool]:
 
 def _catalogue(settings: Settings) -> str:
     from sensor.knowledge.catalogue import load
-    from sensor.knowledge.catalogue_bundle import newest
+    from sensor.knowledge.catalogue_files import newest
 
     catalogue = load(newest(settings.catalogue.home), settings.catalogue.overrides)
     return f"{catalogue.id}, {len(catalogue.services)} services"

@@ -102,7 +102,7 @@ def read(
     """
     from sensor.config import load
     from sensor.knowledge.catalogue import load as load_catalogue
-    from sensor.knowledge.catalogue_bundle import newest
+    from sensor.knowledge.catalogue_files import newest
     from sensor.summary import Summary
 
     settings = load(flags={_FLAGS[name]: value for name, value in flags.items()} | {"store.url": _url(store)})

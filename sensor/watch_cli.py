@@ -150,7 +150,7 @@ def _load() -> None:
 
 def _catalogue(settings: Settings) -> Catalogue:
     from sensor.knowledge.catalogue import load
-    from sensor.knowledge.catalogue_bundle import newest
+    from sensor.knowledge.catalogue_files import newest
 
     return load(newest(settings.catalogue.home), settings.catalogue.overrides)
 

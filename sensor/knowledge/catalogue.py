@@ -10,22 +10,29 @@ beside it.
 
 from __future__ import annotations
 
-import re
-from collections.abc import Iterator, Mapping, Sequence
+import hashlib
+from collections.abc import Callable, Iterator, Mapping
 from dataclasses import dataclass
+from functools import cached_property
 from pathlib import Path
 from types import MappingProxyType
+from typing import TYPE_CHECKING
 
-from sensor.knowledge.catalogue_load import (
+from sensor.knowledge import catalogue_rules
+from sensor.knowledge.catalogue_files import (
     PACKAGED,
     CatalogueError,
     Files,
     Problem,
+    cache_file,
     content_hash,
     files,
-    vendors,
+    from_cache,
+    to_cache,
+    version,
 )
 from sensor.knowledge.catalogue_match import (
+    ClientClasses,
     Match,
     Names,
     Networks,
@@ -34,12 +41,14 @@ from sensor.knowledge.catalogue_match import (
     ServerRule,
     is_common,
     path_prefix,
-    path_regex,
 )
-from sensor.knowledge.catalogue_model import Request, Server, Service, Vendor
-from sensor.knowledge.catalogue_score import Rubric, Score, score
-from sensor.knowledge.catalogue_side import Clients, Resolvers, read_side
+from sensor.knowledge.catalogue_rules import Rules
 from sensor.packets.facts import Watch
+
+if TYPE_CHECKING:  # the types of the files are imported when what only they have is asked for
+    from sensor.knowledge.catalogue_model import Service, Vendor
+    from sensor.knowledge.catalogue_score import Rubric, Score
+    from sensor.knowledge.catalogue_side import Clients, Resolvers
 
 __all__ = ["Catalogue", "Match", "load"]
 
@@ -69,34 +78,41 @@ class Entry:
             yield "server", server.role, server.text
 
 
-class Catalogue:
-    """All services, compiled."""
+@dataclass(frozen=True, slots=True)
+class Contents:
+    """Everything the files say."""
 
-    def __init__(
-        self,
-        vendors: Sequence[Vendor],
-        *,
-        id: str = "",
-        overrides: Sequence[Vendor] = (),
-        resolvers: Resolvers = Resolvers(),  # noqa: B008 - frozen
-        clients: Clients = Clients(),  # noqa: B008
-        rubric: Rubric = Rubric(),  # noqa: B008
-    ) -> None:
-        self.id = id
-        self.resolvers = resolvers
-        self.clients = clients
-        self.rubric = rubric
-        self.services: dict[str, Entry] = {}
-        for vendor in (*vendors, *overrides):
-            for service in vendor.services:
-                self.services.pop(service.id, None)  # what comes last wins, also over equal patterns
-                self.services[service.id] = Entry(service, vendor)
-        self._names = Names(self._hosts())
-        self._networks = Networks(self._addresses())
+    services: dict[str, Entry]
+    resolvers: Resolvers
+    clients: Clients
+    rubric: Rubric
+
+
+class Catalogue:
+    """All services, compiled. What is not needed to match is read when it is asked for."""
+
+    def __init__(self, rules: Rules, contents: Callable[[], Contents]) -> None:
+        self.id = rules.id
+        self._rules = rules
+        self._contents = contents
+        says = self._says
+        self._names = Names((host, says(service, role, host)) for host, service, role in rules.hosts)
+        self._networks = Networks((cidr, says(service, "", cidr)) for cidr, service in rules.addresses)
         self._requests = Requests(
-            [(rule.host, rule.path, self._says(at, rule.role, rule.text)) for at, rule in self._shared()],
-            [self._server_rule(entry, server) for entry, server in self._servers()],
+            [(host, path, says(service, role, text)) for host, path, service, role, text in rules.requests],
+            [ServerRule(row, says(row.service, row.role, row.text)) for row in rules.servers],
         )
+        self._clients = ClientClasses(rules.ja4, rules.agents)
+
+    @cached_property
+    def contents(self) -> Contents:
+        """What the files say beyond rules."""
+        return self._contents()
+
+    @property
+    def services(self) -> dict[str, Entry]:
+        """By id."""
+        return self.contents.services
 
     def match(self, name: str) -> Match | None:
         """The service a host name belongs to. Any text is allowed; what is no host name matches nothing."""
@@ -126,12 +142,14 @@ class Catalogue:
 
     def client_class(self, ja4: str, user_agent: str = "") -> str:
         """The class of a client by what can be seen of it, "" when that is not known."""
-        return self.clients.client_class(ja4, user_agent)
+        return self._clients.of(ja4, user_agent)
 
     def score(self, service: str) -> Score:
         """A service's risk by the catalogue's rubric. Raises `KeyError`."""
+        from sensor.knowledge.catalogue_score import score
+
         entry = self.services[service]
-        return score(entry.service, entry.vendor, self.rubric)
+        return score(entry.service, entry.vendor, self.contents.rubric)
 
     def watch(self) -> Watch:
         """What an engine is to report, without what it means.
@@ -139,49 +157,29 @@ class Catalogue:
         Paths that any web server may have are left out: they only decide about flows that are watched for
         another reason.
         """
-        hosts = [pattern for pattern, _ in self._hosts()]
-        paths = {path_prefix(rule.path) for _, rule in self._shared()}
+        rules = self._rules
+        hosts = [pattern for pattern, _, _ in rules.hosts]
+        paths = {path_prefix(path) for _, path, *_ in rules.requests}
         ports: set[int] = set()
-        for _, server in self._servers():
-            if server.ports and not WEB_PORTS.intersection(server.ports):
-                ports.update(server.ports)
+        for row in rules.servers:
+            if row.ports and not WEB_PORTS.intersection(row.ports):
+                ports.update(row.ports)
             else:
-                paths.update(path_prefix(path) for path in server.paths)
+                paths.update(path_prefix(path) for path in row.paths)
         return Watch(
             names=frozenset(host.removeprefix("=") for host in hosts if "*" not in host),
             patterns=frozenset(host for host in hosts if "*" in host),
-            networks=tuple(cidr for cidr, _ in self._addresses()),
+            networks=tuple(cidr for cidr, _ in rules.addresses),
             paths=frozenset(path for path in paths if not is_common(path)),
             ports=frozenset(ports),
-            fronts=self.resolvers.front_names,
-            resolvers=self.resolvers.names,
-            resolver_ips=self.resolvers.ips,
+            fronts=frozenset(rules.fronts),
+            resolvers=frozenset(rules.resolvers),
+            resolver_ips=frozenset(rules.resolver_ips),
         )
 
-    def _hosts(self) -> Iterator[tuple[str, Match]]:
-        for entry in self.services.values():
-            for role, hosts in entry.service.hosts.items():
-                for host in hosts:
-                    yield host, self._says(entry, role, host)
-
-    def _addresses(self) -> Iterator[tuple[str, Match]]:
-        for entry in self.services.values():
-            for cidr in entry.service.addresses:
-                yield cidr, self._says(entry, "", cidr)
-
-    def _shared(self) -> Iterator[tuple[Entry, Request]]:
-        return ((entry, rule) for entry in self.services.values() for rule in entry.service.requests)
-
-    def _servers(self) -> Iterator[tuple[Entry, Server]]:
-        return ((entry, server) for entry in self.services.values() for server in entry.service.servers)
-
-    def _server_rule(self, entry: Entry, server: Server) -> ServerRule:
-        match = self._says(entry, server.role, server.text)
-        return ServerRule(server, tuple(path_regex(path) for path in server.paths), match)
-
-    @staticmethod
-    def _says(entry: Entry, role: str, rule: str) -> Match:
-        return Match(entry.service.id, entry.vendor.vendor, entry.service.category, role, rule)
+    def _says(self, service: str, role: str, rule: str) -> Match:
+        vendor, category = self._rules.services[service]
+        return Match(service, vendor, category, role, rule)
 
 
 def load(root: Path = PACKAGED, overrides: Path | None = None, cache: bool = True) -> Catalogue:
@@ -189,31 +187,39 @@ def load(root: Path = PACKAGED, overrides: Path | None = None, cache: bool = Tru
 
     Raises `CatalogueError` with everything that is wrong, `OSError` for a folder that cannot be read.
     """
-    services, mine = files(root / "services"), files(overrides) if overrides else []
+    found = _files(root, overrides)
+    _, services, mine = found
     if not services:
         raise CatalogueError([Problem(str(root), 0, "", "no vendor files in services/")])
-    return Catalogue(
-        vendors(services, cache),
-        id=_identity(root, services, mine),
-        overrides=vendors(mine, cache),
-        resolvers=read_side(root, "resolvers.yaml", Resolvers),
-        clients=read_side(root, "clients.yaml", Clients),
-        rubric=read_side(root, "rubric.yaml", Rubric),
-    )
+    id, digest = _identity(root, found)
+
+    def contents() -> Contents:
+        from sensor.knowledge.catalogue_compile import read
+
+        return read(root, services, overrides, mine, cache)
+
+    store = cache_file("rules", root, *([overrides] if overrides else [])) if cache else None
+    key = hashlib.sha256(f"{catalogue_rules.FORM} {id} {digest} {len(services)}".encode()).hexdigest()
+    if store and (data := from_cache(store, key)) and (rules := catalogue_rules.read(data)):
+        return Catalogue(rules, contents)
+    from sensor.knowledge import catalogue_compile
+
+    made = contents()
+    rules = catalogue_compile.rules(made, id)
+    if store:
+        to_cache(store, key, catalogue_rules.dump(rules))
+    return Catalogue(rules, lambda: made)
 
 
 def catalogue_id(root: Path, overrides: Path | None = None) -> str:
     """Version and content of a catalogue, cheap enough to ask now and then: `2026112201-3fa9c1d2e4b5`."""
-    return _identity(root, files(root / "services"), files(overrides) if overrides else [])
+    return _identity(root, _files(root, overrides))[0]
 
 
-def _identity(root: Path, services: Files, mine: Files) -> str:
-    return f"{version(root)}-{content_hash([*files(root), *services, *mine])[:12]}"
+def _files(root: Path, overrides: Path | None) -> tuple[Files, Files, Files]:
+    return files(root), files(root / "services"), files(overrides) if overrides else []
 
 
-def version(root: Path) -> int:
-    """The number that grows with every published state: the date and a count of the day."""
-    text = (root / "version.yaml").read_text("ascii").strip()
-    if not re.fullmatch(r"[0-9]{1,15}", text):
-        raise CatalogueError([Problem("version.yaml", 1, "", "not a number")])
-    return int(text)
+def _identity(root: Path, found: tuple[Files, Files, Files]) -> tuple[str, str]:
+    digest = content_hash([file for part in found for file in part])
+    return f"{version(root)}-{digest[:12]}", digest

@@ -29,10 +29,9 @@ import zstandard
 from cryptography.exceptions import InvalidSignature
 from cryptography.hazmat.primitives.asymmetric.ed25519 import Ed25519PrivateKey, Ed25519PublicKey
 
-from sensor.knowledge.catalogue import catalogue_id, load, version
+from sensor.knowledge.catalogue import catalogue_id, load
 from sensor.knowledge.catalogue_check import check
-from sensor.knowledge.catalogue_load import MAX_FILES, PACKAGED, CatalogueError
-from sensor.knowledge.catalogue_yaml import MAX_BYTES
+from sensor.knowledge.catalogue_files import MAX_BYTES, MAX_FILES, CatalogueError, newest, version
 
 MAGIC = b"aiscope catalogue 1\n"
 MAX_BUNDLE = 16 * 1_048_576  # 600 services are about 0.2 MB
@@ -141,12 +140,6 @@ def fetch(source: str) -> bytes:
             return bytes(reply.read(MAX_BUNDLE + 1))
     except (OSError, ValueError) as error:  # URLError is an OSError
         raise BundleError(f"cannot be read: {error}") from None
-
-
-def newest(home: Path) -> Path:
-    """The folder of the catalogue in use: the one installed under `home`, or the package's own if newer."""
-    installed = home / "current"
-    return installed.resolve() if installed.exists() and version(installed) > version(PACKAGED) else PACKAGED
 
 
 def stamp(home: Path, overrides: Path | None) -> tuple[object, ...]:

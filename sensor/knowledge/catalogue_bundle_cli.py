@@ -7,7 +7,7 @@ from pathlib import Path
 import click
 
 from sensor.knowledge import catalogue_bundle as bundles
-from sensor.knowledge.catalogue_load import PACKAGED
+from sensor.knowledge.catalogue_files import PACKAGED
 from sensor.knowledge.catalogue_terminal import FOLDER, Places, or_end
 
 FILE = click.Path(dir_okay=False, path_type=Path)

@@ -6,7 +6,9 @@ from collections.abc import Iterator, Sequence
 from pathlib import Path
 
 from sensor.knowledge.catalogue import Catalogue, Match
-from sensor.knowledge.catalogue_load import CatalogueError, Problem, Source, files, read_vendors
+from sensor.knowledge.catalogue_compile import compiled
+from sensor.knowledge.catalogue_files import CatalogueError, Problem, files
+from sensor.knowledge.catalogue_load import Source, read_vendors
 from sensor.knowledge.catalogue_match import is_common, path_prefix
 from sensor.knowledge.catalogue_model import CATEGORIES, AddressCase, Case, RequestCase, Server
 from sensor.knowledge.catalogue_score import Rubric
@@ -31,7 +33,7 @@ def check(services: Path, whole: bool = True) -> list[Problem]:
     sources, problems = read_vendors(files(services))
     if not sources and not problems:
         problems.append(Problem(str(services), 0, "", "no vendor files"))
-    catalogue = Catalogue([source.vendor for source in sources])
+    catalogue = compiled([source.vendor for source in sources])
     for source in sources:
         problems += _cases(catalogue, source)
         problems += _rules(catalogue, source)

@@ -20,7 +20,7 @@ import click
 from sensor import config
 from sensor.knowledge import catalogue_bundle_cli
 from sensor.knowledge.catalogue import Catalogue, Entry, Match
-from sensor.knowledge.catalogue_load import PACKAGED, CatalogueError
+from sensor.knowledge.catalogue_files import PACKAGED, CatalogueError
 from sensor.knowledge.catalogue_model import CATEGORIES, USE, json_schema
 from sensor.knowledge.catalogue_terminal import FOLDER, Places, as_json, or_end, printable, read, table
 
@@ -183,8 +183,8 @@ def stats(places: Places, json_: bool) -> None:
         "rules": dict(sorted(kinds.items())),
         "categories": dict(sorted(Counter(entry.service.category for entry in entries).items())),
         "with_facts": sum(bool(entry.service.facts.model_fields_set) for entry in entries),
-        "resolvers": len(found.resolvers.names),
-        "client_classes": len(found.clients.classes),
+        "resolvers": len(found.contents.resolvers.names),
+        "client_classes": len(found.contents.clients.classes),
     }
     if json_:
         click.echo(as_json(counts))
@@ -236,7 +236,7 @@ def score(places: Places, service: str, rubric: Path | None, json_: bool) -> Non
     if entry is None:
         raise click.UsageError(f"no service {printable(service)!r}")
     try:
-        rules = read_side(rubric.parent, rubric.name, Rubric) if rubric else found.rubric
+        rules = read_side(rubric.parent, rubric.name, Rubric) if rubric else found.contents.rubric
     except CatalogueError as error:
         raise click.UsageError(printable(str(error))) from None
     result = work_out(entry.service, entry.vendor, rules)

@@ -10,8 +10,9 @@ import ipaddress
 import re
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
+from functools import cached_property
 
-from sensor.knowledge.catalogue_model import Server, ascii_name
+from sensor.knowledge.catalogue_rules import ServerRow
 
 MAX_NAME = 255  # RFC 1035 2.3.4
 
@@ -40,14 +41,26 @@ class Match:
     rule: str  # as the catalogue writes it: `chatgpt.com`, `160.79.104.0/23`, `github.com /copilot_internal/`
 
 
+def ascii_name(name: str) -> str:
+    """A host name in lower case, with A-labels (UTS 46), without the last dot. Raises ValueError."""
+    if not name.isascii():
+        import idna  # its tables are large, and hardly a name on a network needs them
+
+        name = idna.encode(name, uts46=True, transitional=False).decode()  # IDNAError is a ValueError
+    name = name.lower()
+    return name[:-1] if name.endswith(".") else name
+
+
 class _Globs:
     """Globs with the same tail and number of labels as one expression; the first that matches is the best."""
 
     def __init__(self, rules: Sequence[tuple[str, Match]]) -> None:
-        best_first = sorted(rules, key=lambda rule: (-literal(rule[0]), rule[0]))
+        self._rules = sorted(rules, key=lambda rule: (-literal(rule[0]), rule[0]))
+
+    @cached_property
+    def _regex(self) -> re.Pattern[str]:
         # The group is behind its alternative, so that a wrong first character is seen at once.
-        self._regex = re.compile("|".join(f"{glob_regex(pattern)}()" for pattern, _ in best_first))
-        self._rules = best_first
+        return re.compile("|".join(f"{glob_regex(pattern)}()" for pattern, _ in self._rules))
 
     def match(self, name: str) -> tuple[str, Match] | None:
         found = self._regex.fullmatch(name)
@@ -169,30 +182,45 @@ class Seen:
     body: bytes
 
 
-@dataclass(frozen=True, slots=True)
+class PathRule:
+    """A path as the catalogue writes it, made ready when a path begins like it."""
+
+    def __init__(self, path: str) -> None:
+        self._path = path
+        self._prefix = path_prefix(path)
+
+    @cached_property
+    def _regex(self) -> re.Pattern[str]:
+        return path_regex(self._path)
+
+    def holds(self, seen: Seen) -> bool:
+        """Whether a request is for it."""
+        return seen.path.startswith(self._prefix) and bool(self._regex.match(f"{seen.method} {seen.path}"))
+
+
 class ServerRule:
     """An entry of `servers:` made ready."""
 
-    server: Server
-    paths: tuple[re.Pattern[str], ...]
-    match: Match
+    def __init__(self, row: ServerRow, match: Match) -> None:
+        self.row, self.match = row, match
+        self._paths = [PathRule(path) for path in row.paths]
 
     @property
     def rank(self) -> tuple[int, bool, int, str]:
         """Smaller is more specific: more markers, then a port, then longer paths."""
-        longest = max((literal(path) for path in self.server.paths), default=0)
-        return (-self.server.markers, not self.server.ports, -longest, self.match.service)
+        row = self.row
+        markers = len(row.request_headers) + len(row.response_headers) + (row.body is not None)
+        return (-markers, not row.ports, -max(map(literal, row.paths), default=0), self.match.service)
 
     def holds(self, seen: Seen) -> bool:
         """Whether everything the entry states is so."""
-        server = self.server
-        line = f"{seen.method} {seen.path}"
+        row = self.row
         return (
-            (not server.ports or seen.port in server.ports)
-            and (not self.paths or any(path.match(line) for path in self.paths))
-            and _headers_hold(server.request_headers, seen.headers)
-            and _headers_hold(server.response_headers, seen.response_headers)
-            and (server.body is None or server.body.encode() in seen.body)
+            (not row.ports or seen.port in row.ports)
+            and (not self._paths or any(path.holds(seen) for path in self._paths))
+            and _headers_hold(row.request_headers, seen.headers)
+            and _headers_hold(row.response_headers, seen.response_headers)
+            and (row.body is None or row.body.encode() in seen.body)
         )
 
 
@@ -225,18 +253,18 @@ class Requests:
 
     def __init__(self, rules: Sequence[tuple[str | None, str, Match]], servers: Sequence[ServerRule]) -> None:
         by_length = sorted(rules, key=lambda rule: (-literal(rule[1]), rule[2].rule))
-        self._hosts: dict[str, list[tuple[re.Pattern[str], Match]]] = {}
-        self._any: list[tuple[re.Pattern[str], Match]] = []
+        self._hosts: dict[str, list[tuple[PathRule, Match]]] = {}
+        self._any: list[tuple[PathRule, Match]] = []
         for host, path, match in by_length:
             rules_here = self._any if host is None else self._hosts.setdefault(host, [])
-            rules_here.append((path_regex(path), match))
+            rules_here.append((PathRule(path), match))
         self._names = Names((host, Match("", "", "", "", host)) for host in self._hosts)
         # A rule with ports is only looked at for these.
         ranked = sorted(servers, key=lambda rule: rule.rank)
-        self._servers = [rule for rule in ranked if not rule.server.ports]
+        self._servers = [rule for rule in ranked if not rule.row.ports]
         self._ports = {
-            port: [rule for rule in ranked if not rule.server.ports or port in rule.server.ports]
-            for port in {port for rule in ranked for port in rule.server.ports}
+            port: [rule for rule in ranked if not rule.row.ports or port in rule.row.ports]
+            for port in {port for rule in ranked for port in rule.row.ports}
         }
 
     def shared(self, host: str, seen: Seen) -> Match | None:
@@ -253,6 +281,19 @@ class Requests:
         return next((rule.match for rule in servers if rule.holds(seen)), None)
 
 
-def _path_match(rules: list[tuple[re.Pattern[str], Match]], seen: Seen) -> Match | None:
-    line = f"{seen.method} {seen.path}"
-    return next((match for regex, match in rules if regex.match(line)), None)
+def _path_match(rules: list[tuple[PathRule, Match]], seen: Seen) -> Match | None:
+    return next((match for path, match in rules if path.holds(seen)), None)
+
+
+class ClientClasses:
+    """The class of a client. What it says of itself is more exact than its JA4, which many programs share."""
+
+    def __init__(self, ja4: Mapping[str, str], agents: Sequence[tuple[str, str]]) -> None:
+        """As in `Rules`."""
+        self._ja4, self._agents = ja4, agents
+
+    def of(self, ja4: str, user_agent: str = "") -> str:
+        """ "" if not known."""
+        said = user_agent[:512].lower()
+        found = next((name for text, name in self._agents if text in said), "") if said else ""
+        return found or self._ja4.get(ja4, "")

@@ -7,8 +7,9 @@ import ipaddress
 import re
 from typing import Annotated, Any, Literal
 
-import idna
 from pydantic import AfterValidator, BaseModel, ConfigDict, Field, StringConstraints, model_validator
+
+from sensor.knowledge.catalogue_match import ascii_name
 
 CATEGORIES = (
     "chat",
@@ -55,14 +56,6 @@ USE = frozenset({"app", "api", "upload", "realtime"})  # what counts as use; the
 _LABEL = re.compile(r"[a-z0-9_](?:[a-z0-9_-]*[a-z0-9_])?\Z")
 _GLOB = re.compile(r"[a-z0-9_*-]+\Z")
 _PATH = re.compile(r"=?(?:(?:GET|POST|PUT|PATCH|DELETE|HEAD|OPTIONS) )?/[\x21-\x2b\x2d-\x7e]*\Z")
-
-
-def ascii_name(name: str) -> str:
-    """A host name in lower case, with A-labels (UTS 46), without the last dot. Raises ValueError."""
-    if not name.isascii():
-        name = idna.encode(name, uts46=True, transitional=False).decode()  # IDNAError is a ValueError
-    name = name.lower()
-    return name[:-1] if name.endswith(".") else name
 
 
 def _pattern(text: str) -> str:

@@ -9,8 +9,10 @@ from typing import Annotated, TypeVar
 
 from pydantic import AfterValidator, BaseModel, ConfigDict, Field, StringConstraints
 
-from sensor.knowledge.catalogue_load import CatalogueError, parse
-from sensor.knowledge.catalogue_model import Id, Text, Url, ascii_name
+from sensor.knowledge.catalogue_files import CatalogueError
+from sensor.knowledge.catalogue_load import parse
+from sensor.knowledge.catalogue_match import ascii_name
+from sensor.knowledge.catalogue_model import Id, Text, Url
 
 Name = Annotated[str, AfterValidator(ascii_name)]
 Address = Annotated[str, AfterValidator(lambda text: str(ipaddress.ip_address(text)))]
@@ -85,24 +87,16 @@ class Clients(_Model):
     classes: tuple[ClientClass, ...] = ()
     user_agents: tuple[UserAgent, ...] = ()
 
-    @cached_property
-    def _by_ja4(self) -> dict[str, str]:
+    @property
+    def by_ja4(self) -> dict[str, str]:
+        """JA4 to class."""
         return {ja4: item.name for item in self.classes for ja4 in item.ja4}
 
-    @cached_property
-    def _by_length(self) -> list[tuple[str, UserAgent]]:
-        found = [(item.pattern.lower(), item) for item in self.user_agents]
+    @property
+    def by_length(self) -> list[tuple[str, str]]:
+        """Texts within user agents in lower case and their classes, the longest first."""
+        found = [(item.pattern.lower(), item.name) for item in self.user_agents]
         return sorted(found, key=lambda pair: (-len(pair[0]), pair[0]))
-
-    def user_agent(self, text: str) -> UserAgent | None:
-        """The longest pattern within a user agent."""
-        text = text[:512].lower()
-        return next((item for pattern, item in self._by_length if pattern in text), None)
-
-    def client_class(self, ja4: str, user_agent: str = "") -> str:
-        """The class of a client, "" if not known. What a client says of itself is more exact than its JA4."""
-        said = self.user_agent(user_agent)
-        return said.name if said else self._by_ja4.get(ja4, "")
 
 
 M = TypeVar("M", bound=BaseModel)

@@ -15,8 +15,7 @@ from rich.table import Table
 from rich.text import Text
 
 from sensor.knowledge.catalogue import Catalogue, load
-from sensor.knowledge.catalogue_bundle import newest
-from sensor.knowledge.catalogue_load import CatalogueError
+from sensor.knowledge.catalogue_files import CatalogueError, newest
 
 T = TypeVar("T")
 FOLDER = click.Path(exists=True, file_okay=False, path_type=Path)

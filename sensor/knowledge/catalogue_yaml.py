@@ -12,7 +12,8 @@ from typing import Any
 
 import yaml
 
-MAX_BYTES = 1_048_576  # the largest vendor file is a few dozen kilobytes
+from sensor.knowledge.catalogue_files import MAX_BYTES
+
 MAX_DEPTH = 16  # the format needs eight
 MAX_NODES = 100_000
 

@@ -20,8 +20,9 @@ from dataclasses import dataclass, field, replace
 from functools import lru_cache
 from pathlib import Path
 
-from sensor.knowledge.catalogue_load import Problem, parse
-from sensor.knowledge.catalogue_yaml import MAX_BYTES, Lines
+from sensor.knowledge.catalogue_files import MAX_BYTES, Problem
+from sensor.knowledge.catalogue_load import parse
+from sensor.knowledge.catalogue_yaml import Lines
 from sensor.knowledge.policy_model import (
     DAYS,
     UNKNOWN,

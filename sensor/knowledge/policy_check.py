@@ -7,7 +7,7 @@ from collections.abc import Iterable, Iterator
 from dataclasses import dataclass, replace
 
 from sensor.knowledge.catalogue import Catalogue
-from sensor.knowledge.catalogue_load import Problem
+from sensor.knowledge.catalogue_files import Problem
 from sensor.knowledge.catalogue_model import CATEGORIES
 from sensor.knowledge.catalogue_yaml import Lines
 from sensor.knowledge.policy import TEXTS, UNKNOWN, Case, Decision, Match, Policy, holds

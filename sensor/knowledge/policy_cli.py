@@ -18,9 +18,9 @@ from pydantic import ValidationError
 
 from sensor import config
 from sensor.knowledge.catalogue import Catalogue
-from sensor.knowledge.catalogue_load import Problem
+from sensor.knowledge.catalogue_files import MAX_BYTES, Problem
 from sensor.knowledge.catalogue_terminal import Places, as_json, or_end, printable, table
-from sensor.knowledge.catalogue_yaml import MAX_BYTES, Lines
+from sensor.knowledge.catalogue_yaml import Lines
 from sensor.knowledge.policy import LISTS, VERDICTS, Policy, read
 from sensor.knowledge.policy_model import Given, json_schema
 from sensor.knowledge.policy_targets import TARGETS

@@ -8,7 +8,7 @@ from typing import Protocol
 
 from sensor.delivery.event import Event
 from sensor.knowledge.catalogue import Catalogue
-from sensor.knowledge.catalogue_load import PACKAGED
+from sensor.knowledge.catalogue_files import PACKAGED
 from sensor.proxy.actions import Actions
 from sensor.proxy.decide import Gaps, Targets
 from sensor.proxy.local import Local

@@ -27,7 +27,7 @@ from mitmproxy.proxy.layers import http as layers
 
 from sensor.config import Settings
 from sensor.knowledge import catalogue as catalogues
-from sensor.knowledge import catalogue_bundle, inventory, policy
+from sensor.knowledge import catalogue_files, inventory, policy
 from sensor.knowledge.catalogue import Catalogue
 from sensor.proxy import auth, ca, sockets, tenant
 from sensor.proxy.actions import Actions
@@ -60,7 +60,7 @@ def names(catalogue: Catalogue, settings: Settings) -> list[str]:
 
 def open_catalogue(settings: Settings) -> Catalogue:
     """The catalogue that is in effect."""
-    return catalogues.load(catalogue_bundle.newest(settings.catalogue.home), settings.catalogue.overrides)
+    return catalogues.load(catalogue_files.newest(settings.catalogue.home), settings.catalogue.overrides)
 
 
 def worker_options(settings: Settings) -> Options:

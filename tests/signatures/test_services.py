@@ -8,7 +8,7 @@ import pytest
 
 from sensor.knowledge.catalogue import Catalogue, load
 from sensor.knowledge.catalogue_check import asked, said
-from sensor.knowledge.catalogue_load import PACKAGED
+from sensor.knowledge.catalogue_files import PACKAGED
 from sensor.knowledge.catalogue_model import CATEGORIES
 
 FILES = sorted(path.stem for path in (PACKAGED / "services").glob("*.yaml"))

@@ -10,7 +10,7 @@ from pathlib import Path
 import pytest
 
 from sensor.knowledge.catalogue import Catalogue, load
-from sensor.knowledge.catalogue_load import PACKAGED
+from sensor.knowledge.catalogue_files import PACKAGED
 
 FACTS = Path(__file__).parents[3] / "shared" / "facts"
 pytestmark = [

@@ -10,8 +10,9 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from sensor.knowledge.catalogue import Catalogue, catalogue_id, load, version
-from sensor.knowledge.catalogue_load import CatalogueError
+from sensor.knowledge.catalogue import catalogue_id, load
+from sensor.knowledge.catalogue_compile import compiled
+from sensor.knowledge.catalogue_files import CatalogueError, version
 from sensor.knowledge.catalogue_model import Vendor
 from sensor.knowledge.catalogue_side import Resolvers
 
@@ -52,7 +53,7 @@ ACME = vendor(
     {"id": "acme-any", "requests": [{"path": "POST /acme/v1/*/generate"}]},
     {"id": "acme-net", "addresses": ["192.0.2.0/24", "2001:db8::/32"]},
 )
-SMALL = Catalogue([GENERIC, LOCAL, ACME])
+SMALL = compiled([GENERIC, LOCAL, ACME])
 
 
 def test_a_match_says_everything() -> None:
@@ -134,7 +135,7 @@ def test_what_engines_watch() -> None:
             "fronts": [{"name": "front.example", "means": "x", "source": "https://e.org"}],
         }
     )
-    watch = Catalogue([GENERIC, LOCAL, ACME], resolvers=resolvers).watch()
+    watch = compiled([GENERIC, LOCAL, ACME], resolvers=resolvers).watch()
     assert watch.names == {"acme.example", "api.acme.example"}
     assert watch.patterns == {"*.ai.acme.example"}
     assert watch.networks == ("192.0.2.0/24", "2001:db8::/32")
@@ -152,7 +153,7 @@ def test_overrides_add_replace_and_win() -> None:
         {"id": "ours", "hosts": {"app": ["ai.corp.example"]}},
         {"id": "tighter", "addresses": ["192.0.2.0/24"]},
     )
-    both = Catalogue([GENERIC, LOCAL, ACME], overrides=[mine])
+    both = compiled([GENERIC, LOCAL, ACME], overrides=[mine])
     assert both.match("acme.example") is None
     assert both.match("new.example").category == "coding"  # type: ignore[union-attr]
     assert both.match("ai.corp.example").vendor == "mine"  # type: ignore[union-attr]
@@ -165,7 +166,7 @@ def test_a_replaced_service_wins_over_equal_patterns_too() -> None:
         "one", {"id": "a", "hosts": {"app": ["a.example"]}}, {"id": "b", "hosts": {"app": ["b.example"]}}
     )
     mine = vendor("mine", {"id": "a", "hosts": {"app": ["b.example"]}})
-    assert Catalogue([first], overrides=[mine]).match("b.example").service == "a"  # type: ignore[union-attr]
+    assert compiled([first], overrides=[mine]).match("b.example").service == "a"  # type: ignore[union-attr]
 
 
 @pytest.fixture

@@ -16,18 +16,9 @@ import zstandard
 from cryptography.hazmat.primitives.asymmetric.ed25519 import Ed25519PrivateKey
 
 from sensor.knowledge import catalogue_bundle as bundles
-from sensor.knowledge.catalogue import load, version
-from sensor.knowledge.catalogue_bundle import (
-    MAGIC,
-    BundleError,
-    Changes,
-    fetch,
-    install,
-    newest,
-    pack,
-    unpack,
-)
-from sensor.knowledge.catalogue_load import PACKAGED
+from sensor.knowledge.catalogue import load
+from sensor.knowledge.catalogue_bundle import MAGIC, BundleError, Changes, fetch, install, pack, unpack
+from sensor.knowledge.catalogue_files import PACKAGED, newest, version
 
 KEY = Ed25519PrivateKey.generate()
 PIN = KEY.public_key()

@@ -123,6 +123,6 @@ def test_an_empty_folder(tmp_path: Path) -> None:
 
 
 def test_the_package_has_no_findings() -> None:
-    from sensor.knowledge.catalogue_load import PACKAGED
+    from sensor.knowledge.catalogue_files import PACKAGED
 
     assert [str(problem) for problem in check_folder(PACKAGED)] == []

@@ -13,7 +13,7 @@ from click.testing import CliRunner, Result
 
 from sensor.knowledge.catalogue import load
 from sensor.knowledge.catalogue_cli import catalogue
-from sensor.knowledge.catalogue_load import PACKAGED
+from sensor.knowledge.catalogue_files import PACKAGED
 from sensor.knowledge.catalogue_terminal import printable
 
 KEYS = ["name", "service", "vendor", "category", "role", "rule"]

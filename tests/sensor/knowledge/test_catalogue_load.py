@@ -6,8 +6,9 @@ from pathlib import Path
 
 import pytest
 
-from sensor.knowledge import catalogue_load
-from sensor.knowledge.catalogue_load import CatalogueError, content_hash, files, read_vendors, vendors
+from sensor.knowledge import catalogue_files, catalogue_load
+from sensor.knowledge.catalogue_files import CatalogueError, content_hash, files
+from sensor.knowledge.catalogue_load import read_vendors, vendors
 
 GOOD = """\
 vendor: acme
@@ -40,7 +41,7 @@ def wrong(folder: Path) -> list[str]:
 
 def test_a_good_folder(folder: Path) -> None:
     assert wrong(folder) == []
-    (vendor,) = vendors(files(folder), cache=False)
+    (vendor,) = vendors(files(folder))
     assert vendor.country == "NO"
     assert vendor.services[0].hosts == {"app": ("acme.example",)}
 
@@ -198,7 +199,7 @@ def test_one_service_may_not_claim_a_name_twice(folder: Path, twin: str) -> None
 def test_an_error_has_all_problems(folder: Path) -> None:
     (folder / "acme.yaml").write_text(GOOD.replace("NO", "Norway").replace("2026-11-22", "never"))
     with pytest.raises(CatalogueError, match=r"and 1 more") as error:
-        vendors(files(folder))
+        vendors(files(folder), folder)
     assert len(error.value.problems) == 2
 
 
@@ -208,64 +209,64 @@ def cached(tmp_path: Path) -> Path:
 
 
 def test_the_cache_is_used(folder: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    first = vendors(files(folder))
+    first = vendors(files(folder), folder)
     assert cached(tmp_path).stat().st_mode & 0o777 == 0o600
     monkeypatch.setattr(catalogue_load, "read_vendors", lambda found: pytest.fail("read again"))
-    assert vendors(files(folder)) == first
+    assert vendors(files(folder), folder) == first
 
 
 def test_a_changed_file_is_read_again(folder: Path) -> None:
-    vendors(files(folder))
+    vendors(files(folder), folder)
     (folder / "acme.yaml").write_text(GOOD.replace("Acme Chat", "Other"))
-    assert vendors(files(folder))[0].services[0].name == "Other"
+    assert vendors(files(folder), folder)[0].services[0].name == "Other"
 
 
 def test_a_cache_that_is_not_ours_alone_is_not_believed(folder: Path, tmp_path: Path) -> None:
-    vendors(files(folder))
+    vendors(files(folder), folder)
     store = cached(tmp_path)
     store.write_bytes(content_hash(files(folder)).encode() + b"\n[]")
-    assert vendors(files(folder)) == ()  # ours: believed
+    assert vendors(files(folder), folder) == ()  # ours: believed
     store.write_bytes(content_hash(files(folder)).encode() + b"\n[]")
     store.chmod(0o666)
-    assert len(vendors(files(folder))) == 1
+    assert len(vendors(files(folder), folder)) == 1
 
 
 def test_a_cache_that_is_a_link_is_not_followed(folder: Path, tmp_path: Path) -> None:
-    vendors(files(folder))
+    vendors(files(folder), folder)
     store = cached(tmp_path)
     forged = tmp_path / "forged"
     forged.write_bytes(content_hash(files(folder)).encode() + b"\n[]")
     store.unlink()
     store.symlink_to(forged)
-    assert len(vendors(files(folder))) == 1
+    assert len(vendors(files(folder), folder)) == 1
     assert forged.read_bytes().endswith(b"[]")
 
 
 @pytest.mark.parametrize("text", [b"", b"\x80", b"{", b'[{"vendor": 1}]'])
 def test_a_damaged_cache_is_replaced(folder: Path, tmp_path: Path, text: bytes) -> None:
-    good = vendors(files(folder))
+    good = vendors(files(folder), folder)
     store = cached(tmp_path)
     store.write_bytes(content_hash(files(folder)).encode() + b"\n" + text)
-    assert vendors(files(folder)) == good
+    assert vendors(files(folder), folder) == good
     store.write_bytes(text)
-    assert vendors(files(folder)) == good
+    assert vendors(files(folder), folder) == good
     assert store.read_bytes().startswith(content_hash(files(folder)).encode())
 
 
 def test_no_place_for_a_cache(folder: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     (tmp_path / "file").write_text("")
     monkeypatch.setenv("XDG_CACHE_HOME", str(tmp_path / "file"))
-    assert len(vendors(files(folder))) == 1
+    assert len(vendors(files(folder), folder)) == 1
 
 
 def test_a_user_without_a_home(folder: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.delenv("XDG_CACHE_HOME")
     monkeypatch.setattr(Path, "home", lambda: (_ for _ in ()).throw(RuntimeError("no home")))
-    assert len(vendors(files(folder))) == 1
+    assert len(vendors(files(folder), folder)) == 1
 
 
 def test_too_many_files(folder: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(catalogue_load, "MAX_FILES", 0)
+    monkeypatch.setattr(catalogue_files, "MAX_FILES", 0)
     with pytest.raises(CatalogueError, match="more than 0 files"):
         files(folder)
 

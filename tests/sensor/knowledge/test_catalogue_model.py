@@ -10,7 +10,7 @@ import pytest
 from jsonschema import Draft202012Validator
 from pydantic import ValidationError
 
-from sensor.knowledge.catalogue_load import PACKAGED, files
+from sensor.knowledge.catalogue_files import PACKAGED, files
 from sensor.knowledge.catalogue_model import CATEGORIES, Category, Service, Vendor, json_schema
 from sensor.knowledge.catalogue_yaml import parse
 

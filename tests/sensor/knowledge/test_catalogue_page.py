@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from html.parser import HTMLParser
 
-from sensor.knowledge.catalogue import Catalogue
+from sensor.knowledge.catalogue_compile import compiled
 from sensor.knowledge.catalogue_model import Vendor
 from sensor.knowledge.catalogue_page import render
 
@@ -41,10 +41,10 @@ class Seen(HTMLParser):
 
 def test_text_stays_text() -> None:
     vendor = Vendor.model_validate({"vendor": "acme", "name": "<b>Acme</b> & Co", "services": [ACME]})
-    page = render(Catalogue([vendor], id="7-abc"))
+    page = render(compiled([vendor], id="7-abc"))
     seen = Seen(page)
     assert (seen.tags.count("script"), seen.tags.count("b")) == (1, 0)
     assert seen.links == ["#chat", 'https://acme.example/?a=1&b="><script>']
     for text in ("<script>alert(1)</script>", "<b>Acme</b> & Co", "api.acme.example", "7-abc", "<title>Acme"):
         assert text in seen.text
-    assert render(Catalogue([vendor], id="7-abc")) == page
+    assert render(compiled([vendor], id="7-abc")) == page

@@ -9,7 +9,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 from pydantic import ValidationError
 
-from sensor.knowledge.catalogue_load import PACKAGED
+from sensor.knowledge.catalogue_files import PACKAGED
 from sensor.knowledge.catalogue_model import Facts, Vendor
 from sensor.knowledge.catalogue_score import Rubric, Score, score
 from sensor.knowledge.catalogue_side import read_side

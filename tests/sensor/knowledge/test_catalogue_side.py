@@ -8,7 +8,8 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from sensor.knowledge.catalogue_load import PACKAGED, CatalogueError
+from sensor.knowledge.catalogue_files import PACKAGED, CatalogueError
+from sensor.knowledge.catalogue_match import ClientClasses
 from sensor.knowledge.catalogue_side import Clients, Resolvers, read_side
 
 JA4 = "t13d1516h2_8daaf6152771_d8a2da3f94cd"
@@ -21,26 +22,24 @@ CLIENTS = Clients.model_validate(
         ],
     }
 )
+CLASSES = ClientClasses(CLIENTS.by_ja4, CLIENTS.by_length)
 
 
 def test_a_ja4_gives_a_class() -> None:
-    assert CLIENTS.client_class(JA4) == "chromium"
-    assert CLIENTS.client_class("t13d1516h2_8daaf6152771_000000000000") == ""
-    assert CLIENTS.client_class("") == ""
+    assert CLASSES.of(JA4) == "chromium"
+    assert CLASSES.of("t13d1516h2_8daaf6152771_000000000000") == ""
+    assert CLASSES.of("") == ""
 
 
 def test_a_user_agent_says_more_and_the_longest_pattern_wins() -> None:
-    assert CLIENTS.client_class(JA4, "openai/PYTHON 2.54.0") == "openai-sdk"
-    assert CLIENTS.client_class(JA4, "python-httpx/0.28") == "python"
-    assert CLIENTS.client_class(JA4, "something") == "chromium"
-    found = CLIENTS.user_agent("OpenAI/Python 1")
-    assert found
-    assert found.vendor == "openai"
+    assert CLASSES.of(JA4, "openai/PYTHON 2.54.0") == "openai-sdk"
+    assert CLASSES.of(JA4, "python-httpx/0.28") == "python"
+    assert CLASSES.of(JA4, "something") == "chromium"
 
 
 @given(st.text(), st.text())
 def test_any_text(ja4: str, user_agent: str) -> None:
-    assert isinstance(CLIENTS.client_class(ja4, user_agent), str)
+    assert isinstance(CLASSES.of(ja4, user_agent), str)
 
 
 def test_the_packages_resolvers() -> None:

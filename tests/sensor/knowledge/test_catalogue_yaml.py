@@ -9,7 +9,8 @@ import yaml
 from hypothesis import given
 from hypothesis import strategies as st
 
-from sensor.knowledge.catalogue_yaml import MAX_BYTES, MAX_NODES, UnreadableError, parse
+from sensor.knowledge.catalogue_files import MAX_BYTES
+from sensor.knowledge.catalogue_yaml import MAX_NODES, UnreadableError, parse
 
 
 def test_values_are_text_lists_and_mappings() -> None:

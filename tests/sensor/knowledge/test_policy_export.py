@@ -5,6 +5,7 @@ from __future__ import annotations
 from functools import cache
 
 from sensor.knowledge.catalogue import Catalogue, load
+from sensor.knowledge.catalogue_compile import compiled
 from sensor.knowledge.catalogue_model import Vendor
 from sensor.knowledge.policy import Policy, read
 from sensor.knowledge.policy_export import Plan, plan
@@ -34,7 +35,7 @@ def service(id: str, **values: object) -> dict[str, object]:
 
 
 def catalogue(*services: dict[str, object], vendor: str = "acme") -> Catalogue:
-    return Catalogue(
+    return compiled(
         [Vendor.model_validate({"vendor": vendor, "name": vendor, "services": services})], id="1-a"
     )
 

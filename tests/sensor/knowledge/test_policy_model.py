@@ -11,7 +11,7 @@ import yaml
 from pydantic import ValidationError
 
 from sensor.delivery.event import EVIDENCE
-from sensor.knowledge.catalogue_load import PACKAGED
+from sensor.knowledge.catalogue_files import PACKAGED
 from sensor.knowledge.policy_model import RUNGS, GivenVolume, PolicyFile, json_schema
 
 EXAMPLE = Path(__file__).parents[3] / "deploy" / "policy.example.yaml"
