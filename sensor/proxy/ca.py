@@ -6,6 +6,7 @@ all other names.
 from __future__ import annotations
 
 import datetime as dt
+import ipaddress
 import os
 import stat
 from collections.abc import Iterable
@@ -21,6 +22,8 @@ from sensor.proxy.keys import private_file
 FILE = "mitmproxy-ca.pem"  # the name that mitmproxy looks for in its folder: key and certificate
 PUBLIC = "aiscope-ca.crt"
 YEARS = 3
+# Where only names are permitted, addresses are not constrained (RFC 5280 4.2.1.10).
+NO_ADDRESSES = [x509.IPAddress(ipaddress.ip_network(one)) for one in ("0.0.0.0/0", "::/0")]
 
 
 class CaError(ValueError):
@@ -101,7 +104,7 @@ def _make(home: Path, names: Iterable[str]) -> None:
         .add_extension(identifier, critical=False)
     )
     if permitted := constraints(names):
-        builder = builder.add_extension(x509.NameConstraints(permitted, None), critical=True)
+        builder = builder.add_extension(x509.NameConstraints(permitted, NO_ADDRESSES), critical=True)
     made = builder.sign(key, hashes.SHA256())
     public = made.public_bytes(serialization.Encoding.PEM)
     private = key.private_bytes(

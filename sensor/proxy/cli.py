@@ -73,15 +73,32 @@ def trust() -> None:
 @proxy.command()
 @click.option("--host", default="api.openai.com", show_default=True, help="An AI service to try.")
 @click.option("--plain-host", default="example.com", show_default=True, help="A name that is no AI service.")
-def doctor(host: str, plain_host: str) -> None:
-    """Test a running proxy: authority, setup page, decryption of an AI service, passage of everything
-    else."""
-    from sensor.proxy import doctor as tests
+@click.option("--user", default="", metavar="NAME:PASSWORD", help="For a proxy that asks who it is.")
+@click.option(
+    "--client", is_flag=True, help="This machine is a client: all its runtimes have to trust the proxy."
+)
+def doctor(host: str, plain_host: str, user: str, client: bool) -> None:
+    """Test a running proxy: its authority, what it listens at and reaches, what it decrypts and passes, and
+    which runtimes here trust it.
 
-    failed = False
-    for name, problem in tests.run(_settings({}), host, plain_host):
-        failed |= bool(problem)
-        click.echo(printable(f"{'FAILED' if problem else 'ok':7} {name}{': ' + problem if problem else ''}"))
+    Exit code 1 when something is not as it should be.
+    """
+    from sensor.proxy.doctor import Doctor
+    from sensor.proxy.runtimes import trusting
+
+    settings, failed = _settings({}), False
+
+    def say(name: str, state: str, good: bool | None) -> None:
+        mark = {True: "ok", False: "!!", None: "--"}[good]
+        click.echo(printable(f"{mark}  {name:24} {state}".rstrip()))
+
+    for name, state, good in Doctor(settings, host, plain_host, user).run():
+        failed |= good is False
+        say(name, state, good)
+    if (settings.proxy.home / "aiscope-ca.crt").exists():
+        for name, remedy, trusts in trusting(settings.proxy.home):
+            failed |= client and not trusts
+            say(name, remedy or "trusts the proxy", trusts or (False if client else None))
     if failed:
         raise SystemExit(1)
 
@@ -172,7 +189,8 @@ def _serve(settings: Settings, ship: bool) -> None:
         click.echo(f"aiscope: {errors} failures of its own, see the log", err=True)
     if settings.proxy.mode.startswith("wireguard"):
         sys.stdout.flush()
-        os._exit(0)  # all is written; mitmproxy's network stack has threads that crash when Python takes itself down
+        # All is written. mitmproxy's network stack has threads that crash when Python takes itself down.
+        os._exit(0)
 
 
 def _delivery(settings: Settings) -> Delivery:

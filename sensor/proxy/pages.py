@@ -76,7 +76,7 @@ def trust_text(proxy: str, fingerprint: str) -> str:
     """How to trust the proxy's certificates, for a terminal."""
     lines = [
         f"SHA-256 of the certificate: {fingerprint}",
-        f"fetch it: curl -O http://{proxy}/aiscope-ca.crt",
+        f"fetch it: curl -O http://{proxy}/aiscope-ca.crt -O http://{proxy}/aiscope-bundle.pem",
         "",
     ]
     for name, command in TRUST:

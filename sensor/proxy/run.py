@@ -22,7 +22,9 @@ from mitmproxy.addons import (
     tlsconfig,
     upstream_auth,
 )
+from mitmproxy.certs import CertStoreEntry
 from mitmproxy.master import Master
+from mitmproxy.proxy.context import Context
 from mitmproxy.proxy.layers import http as layers
 
 from sensor.config import Settings
@@ -50,6 +52,16 @@ ASKING = ("regular", "socks5")  # modes in which clients can be asked for a name
 WIREGUARD_KEYS = "wireguard.conf"  # the name that mitmproxy looks for in its folder
 WIREGUARD_CLIENT = "wireguard-client.conf"
 _log = logging.getLogger("aiscope.proxy")
+
+
+class Certificates(tlsconfig.TlsConfig):
+    """mitmproxy's, but each for the one name that the client asked for: the others that the server's certificate has,
+    or its address, may be outside the constraints of the authority, and clients refuse the whole."""
+
+    def get_cert(self, conn_context: Context) -> CertStoreEntry:
+        client, server = conn_context.client, conn_context.server
+        name = client.sni or (server.address or client.sockname)[0]
+        return self.certstore.get_cert(name, [tlsconfig._ip_or_dns_name(name)], None)
 
 
 def names(catalogue: Catalogue, settings: Settings) -> list[str]:
@@ -151,7 +163,7 @@ def master(settings: Settings, made: Parts, check: auth.Check | None) -> tuple[M
         handshakes,
         inspection,
         next_layer.NextLayer(),
-        tlsconfig.TlsConfig(),
+        Certificates(),
         upstream_auth.UpstreamAuth(),
     )
     upstream = str(proxy.upstream_ca) if proxy.upstream_ca else None
@@ -177,6 +189,8 @@ async def run(settings: Settings, open_delivery: Callable[[], Delivery], ready: 
         serving = asyncio.create_task(proxy.run())
         await _listening(proxy, serving)
         _wireguard_client(proxy, settings)
+        gc.collect()
+        gc.freeze()  # what stays is not looked at again: a full collection would hold the loop for 75 ms
         ready()
         await serving
     finally:

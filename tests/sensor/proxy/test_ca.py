@@ -1,9 +1,14 @@
 from __future__ import annotations
 
+import datetime as dt
+import ipaddress
+import subprocess
 from pathlib import Path
 
 import pytest
 from cryptography import x509
+from cryptography.hazmat.primitives import hashes, serialization
+from cryptography.hazmat.primitives.asymmetric import ec
 
 from sensor.proxy import ca
 
@@ -37,3 +42,52 @@ def test_constraints_are_the_outermost_names(tmp_path: Path) -> None:
     extension = ca.certificate(tmp_path).extensions.get_extension_for_class(x509.NameConstraints)
     assert extension.critical
     assert len(extension.value.permitted_subtrees or ()) == 4
+
+
+def _leaf(home: Path, name: x509.GeneralName) -> Path:
+    """A server's certificate that the authority signed."""
+    authority, key = ca.certificate(home), ec.generate_private_key(ec.SECP256R1())
+    signer = serialization.load_pem_private_key((home / ca.FILE).read_bytes(), None)
+    now = dt.datetime.now(dt.UTC)
+    made = (
+        x509.CertificateBuilder(authority.subject, x509.Name([]), key.public_key(), 7)
+        .not_valid_before(now)
+        .not_valid_after(now + dt.timedelta(days=1))
+        .add_extension(x509.SubjectAlternativeName([name]), critical=True)
+        .add_extension(
+            x509.AuthorityKeyIdentifier.from_issuer_public_key(authority.public_key()), critical=False
+        )
+        .sign(signer, hashes.SHA256())
+    )
+    file = home / "leaf.pem"
+    file.write_bytes(made.public_bytes(serialization.Encoding.PEM))
+    return file
+
+
+@pytest.mark.parametrize(
+    ("name", "constrained", "free"),
+    [
+        (x509.DNSName("api.openai.com"), "OK", "OK"),
+        (x509.DNSName("openai.com"), "OK", "OK"),
+        (x509.DNSName("bank.example"), "permitted subtree violation", "OK"),
+        (x509.DNSName("notopenai.com"), "permitted subtree violation", "OK"),
+        (x509.IPAddress(ipaddress.ip_address("192.0.2.1")), "excluded subtree violation", "OK"),
+        (x509.IPAddress(ipaddress.ip_address("2001:db8::1")), "excluded subtree violation", "OK"),
+    ],
+)
+def test_openssl_refuses_what_is_outside(
+    tmp_path: Path, name: x509.GeneralName, constrained: str, free: str
+) -> None:
+    for names, expected in ((["openai.com"], constrained), ((), free)):
+        home = tmp_path / f"home{len(names)}"
+        ca.ensure(home, names)
+        command = [
+            "openssl",
+            "verify",
+            "-x509_strict",
+            "-CAfile",
+            str(home / ca.PUBLIC),
+            str(_leaf(home, name)),
+        ]
+        done = subprocess.run(command, capture_output=True, text=True)
+        assert expected in done.stdout + done.stderr

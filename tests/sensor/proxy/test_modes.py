@@ -15,6 +15,7 @@ import pytest
 from sensor.wire.community import community_id
 from tests.sensor.proxy.gateway import CLIENT, CLIENT6, GATEWAY, PORT, SERVER, SERVER6, Gateway, gateway
 from tests.sensor.proxy.lab import ROOT, running
+from tests.sensor.proxy.test_doctor import doctor
 from tests.sensor.wire_pair import reason_to_skip
 
 pytestmark = pytest.mark.skipif(bool(why := reason_to_skip()), reason=why)
@@ -45,10 +46,12 @@ def served(machines: Gateway, name: str, address: str = SERVER) -> bytes:
     return shown[shown.index(b"-----BEGIN CERT") : shown.index(b"-----END CERT")]
 
 
-def test_transparent(machines: Gateway) -> None:
+def test_transparent(machines: Gateway, tmp_path: Path) -> None:
+    (tmp_path / "people.csv").write_text(f"address,host,user,groups\n{CLIENT},desk,anna,staff\n")
+    settings = {**OPEN, "inventory.csv": str(tmp_path / "people.csv")}
     original = (machines.lab.folder / "cert.pem").read_bytes()
     with (
-        machines.lab.proxy("", OPEN, "--mode", "transparent") as proxy,
+        machines.lab.proxy("", settings, "--mode", "transparent") as proxy,
         machines.rules("transparent.nft"),
     ):
         before = machines.counted()
@@ -65,9 +68,22 @@ def test_transparent(machines: Gateway) -> None:
         assert plain.startswith(b"<!doctype html><title>Vendor"), "not the page of the proxy"
         assert b"aiscope-ca.crt" in machines.curl(proxy.certificate, f"{proxy.url}/").stdout
         assert machines.counted() > before
+        mode = {"AISCOPE_PROXY_MODE": "transparent"}
+        _, here = doctor(proxy, at=machines.at("gateway"), **mode)
+        assert here["nftables"] == ("!!", "QUIC passes: deploy/nftables/quic-fallback.nft")
+        assert here["listening"][0] == here["passes others"][0] == "ok"
+        assert here["decrypts"][1].endswith("run this on a client of the gateway")
+        code, there = doctor(proxy, at=machines.at("client"), **mode)
+        assert code == 0, there
+        assert there["nftables"] == ("--", "on the gateway; run this there, too")
+        assert there["reaches api.openai.com"] == ("--", "through the gateway, as a client")
+        assert there["decrypts"][0] == there["passes others"][0] == "ok"
         rows = exchanges(proxy.stop())
         assert "failed" not in proxy.log
-    assert [row["client_ip"] for row in rows] == [CLIENT, CLIENT6]
+    assert [(row["client_ip"], row["client_host"], row["user"]) for row in rows] == [
+        (CLIENT, "desk", "anna"),
+        (CLIENT6, "", ""),
+    ]
     assert rows[0]["client_flow_id"] == community_id("tcp", CLIENT, port, SERVER, 443)
 
 
@@ -105,12 +121,16 @@ def test_socks5(machines: Gateway, tmp_path: Path) -> None:
             assert b"You said: one" in done.stdout, done.stderr
             assert machines.curl(proxy.certificate, CHAT, *at, *nobody, data=prompt("two")).returncode == 97
             assert machines.curl(proxy.certificate, CHAT, *at, data=prompt("two")).returncode == 97
+            mode = {"AISCOPE_PROXY_MODE": "socks5"}
+            assert doctor(proxy, at=machines.at("gateway"), **mode)[1]["decrypts"][1].endswith("use --user")
+            code, found = doctor(proxy, "--user", "anna:secret", at=machines.at("gateway"), **mode)
+            assert code == 0, found
             page = machines.curl(machines.lab.authority, PLAIN, *at, *anna).stdout
             assert page.startswith(b"<!doctype html><title>Vendor")
             rows = exchanges(proxy.stop())
     finally:
         machines.hosts = before
-    assert [(row["user"], row["client_ip"]) for row in rows] == [("anna", CLIENT)]
+    assert [(row["user"], row["client_ip"]) for row in rows][:1] == [("anna", CLIENT)]
 
 
 def test_reverse(machines: Gateway) -> None:
