@@ -1,8 +1,9 @@
 """What the proxy adds: side by side in one run with bare mitmproxy and a direct connection, to a local server.
 
-    python deploy/bench/proxy.py [--rounds 3] [--requests 200]
+    python deploy/bench/proxy.py [--rounds 3] [--requests 200] [--streams 500] [--uploads 100]
 
-Prints medians in milliseconds and what is added over bare mitmproxy. Needs `make proxy`, and root for port 443.
+Prints medians in milliseconds and what is added; then what many at once cost (`proxy_load.py`). Needs
+`make proxy`, and root for port 443.
 """
 
 from __future__ import annotations
@@ -10,7 +11,6 @@ from __future__ import annotations
 import argparse
 import itertools
 import json
-import resource
 import socket
 import ssl
 import statistics
@@ -98,7 +98,7 @@ def bare(lab: Lab, folder: Path, *options: str) -> Iterator[int]:
         *("--set", f"confdir={folder}", "--set", f"ssl_verify_upstream_trusted_ca={lab.authority}"),
         *("--set", "flow_detail=0", *options),
     ]
-    with running(command, "listening"):
+    with (folder / "bare.log").open("w") as log, running(command, "listening", stderr=log):
         yield port
 
 
@@ -116,17 +116,38 @@ def medians(rounds: int, ways: dict[str, Callable[[], float]]) -> dict[str, floa
     return {name: statistics.median(values) for name, values in found.items()}
 
 
-def show(name: str, found: dict[str, float]) -> None:
-    added = found["aiscope"] - found["bare"]
+def show(name: str, found: dict[str, float], over: str = "bare") -> None:
+    added = found["aiscope"] - found[over]
     columns = "  ".join(f"{way} {value:8.2f}" for way, value in found.items())
-    print(f"{name:28} {columns}  added over bare {added:+8.2f}", flush=True)
+    print(f"{name:32} {columns}  added over {over} {added:+8.2f}", flush=True)
+
+
+def streams(lab: Lab, ports: dict[str, int | None], authority: dict[str, Path], rounds: int) -> None:
+    """First text and spacing, on a connection that is kept and on one of its own."""
+    body = prompt(100, stream=True)
+    kept = {way: Client(lab, ports[way], authority[way]) for way in ports}
+    for client in kept.values():
+        client.ask(prompt(100))
+    ways: dict[str, Callable[[str], Client]] = {
+        "kept": kept.__getitem__,
+        "new": lambda way: Client(lab, ports[way], authority[way]),
+    }
+    for label, client_of in ways.items():
+        times = [{way: client_of(way).stream(body) for way in ports} for _ in range(rounds)]
+        for name, column in (("first text", 0), ("between texts", 1)):
+            found = {way: statistics.median(one[way][column] for one in times) * 1000 for way in ports}
+            show(f"{name}, {label} connection, p50 ms", found, over="direct")
 
 
 def main() -> None:
     parser = argparse.ArgumentParser()
     parser.add_argument("--rounds", type=int, default=3)
     parser.add_argument("--requests", type=int, default=200)
+    parser.add_argument("--streams", type=int, default=500)
+    parser.add_argument("--uploads", type=int, default=100)
     arguments = parser.parse_args()
+    from deploy.bench import proxy_load  # it has our prompts
+
     with tempfile.TemporaryDirectory() as name, laboratory(Path(name), pace=0.01) as lab:
         folder = Path(name)
         with bare(lab, folder) as other, lab.proxy(POLICY, {}, "--enforce") as proxy:
@@ -149,21 +170,13 @@ def main() -> None:
                     return statistics.median(times)
 
                 show(label, medians(arguments.rounds, {way: (lambda way=way: many(way)) for way in ports}))  # type: ignore[misc]
-            streamed = {
-                way: [
-                    Client(lab, ports[way], authority[way]).stream(prompt(100, stream=True))
-                    for _ in range(10)
-                ]
-                for way in ports
-            }
-            for label, column in (("first text, p50 ms", 0), ("between texts, p50 ms", 1)):
-                show(
-                    label,
-                    {
-                        way: statistics.median(t[column] for t in times) * 1000
-                        for way, times in streamed.items()
-                    },
-                )
+        with (
+            bare(lab, folder, "--set", "stream_large_bodies=1") as other,
+            lab.proxy(POLICY, {}, "--enforce") as proxy,
+        ):
+            ports = {"direct": None, "bare": other, "aiscope": proxy.port}
+            authority["aiscope"] = proxy.certificate
+            streams(lab, ports, authority, arguments.requests // 10)
         with (
             bare(lab, folder, "--set", "ignore_hosts=.*") as other,
             lab.proxy(POLICY, {}, "--enforce") as proxy,
@@ -180,9 +193,7 @@ def main() -> None:
             )
             show("passthrough of 1 MB, p50 ms", found)
             print(f"passthrough against bare mitmproxy: {found['bare'] / found['aiscope']:.2f}")
-    print(
-        f"peak RSS of all processes that ended: {resource.getrusage(resource.RUSAGE_CHILDREN).ru_maxrss >> 10} MB"
-    )
+        proxy_load.run(lab, arguments.streams, arguments.uploads, 50)
 
 
 if __name__ == "__main__":

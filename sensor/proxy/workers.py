@@ -5,6 +5,7 @@ waits for another's prompt. A worker that dies or takes too long is replaced, an
 from __future__ import annotations
 
 import asyncio
+import gc
 import logging
 import multiprocessing
 import resource
@@ -80,6 +81,7 @@ def _begin(options: Options) -> None:
     signal.signal(signal.SIGINT, signal.SIG_IGN)  # the parent ends us
     resource.setrlimit(resource.RLIMIT_CORE, (0, 0))  # no prompt in a core file
     _setting = Setting(options)
+    gc.freeze()
     resource.setrlimit(resource.RLIMIT_AS, (MEMORY, MEMORY))
 
 

@@ -65,6 +65,7 @@ NAMES = (
     "ollama.example.com",
     "localhost",
 )
+KEPT = 32 << 20  # bytes of a body
 _GUID = b"258EAFA5-E914-47DA-95CA-C5AB0DC85B11"  # RFC 6455 1.3
 
 
@@ -125,7 +126,10 @@ class Vendors:
     @staticmethod
     async def _body(reader: asyncio.StreamReader, headers: dict[str, str]) -> bytes:
         if "chunked" not in headers.get("transfer-encoding", ""):
-            body = await reader.readexactly(int(headers.get("content-length", 0)))
+            size = int(headers.get("content-length", 0))
+            body = await reader.readexactly(min(size, KEPT))
+            while size := size - min(size, KEPT):  # a long file is not held
+                await reader.readexactly(min(size, KEPT))
         else:
             body = b""
             while size := int((await reader.readuntil(b"\r\n")).split(b";")[0], 16):
