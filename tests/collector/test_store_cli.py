@@ -3,6 +3,7 @@ from __future__ import annotations
 import contextlib
 import json
 import os
+import shutil
 import socket
 import subprocess
 import sys
@@ -30,8 +31,17 @@ with open_store(f"chdb://{sys.argv[1]}", retention=settings().retention.model_du
 """
 
 
+@pytest.fixture(scope="module")
+def prepared(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    folder = tmp_path_factory.mktemp("prepared")
+    command = [sys.executable, "-c", PREPARE, folder / "store", folder / "names.key"]
+    subprocess.run(command, check=True, env={**os.environ, "HOME": str(folder)}, timeout=120)
+    return folder
+
+
 @pytest.fixture
-def run(tmp_path: Path):
+def run(tmp_path: Path, prepared: Path):
+    shutil.copytree(prepared, tmp_path, symlinks=True, dirs_exist_ok=True)
     environment = {**os.environ, "HOME": str(tmp_path), "AISCOPE_STORE_URL": f"chdb://{tmp_path}/store"}
 
     def run(
@@ -45,7 +55,6 @@ def run(tmp_path: Path):
         assert "Traceback" not in done.stderr
         return done.stdout + done.stderr
 
-    run(tmp_path / "store", tmp_path / "names.key", entry=("-c", PREPARE))
     return run
 
 
