@@ -118,6 +118,8 @@ class Collector:
                 with self.access.slot(user) if self.access else contextlib.nullcontext(), self._slot():
                     pieces = await self._pieces(http, work)
                     ran = await self._thread(self._run, asked, user, pieces, http.method == "POST")
+                    if self.audit and ran[0].private[0]:
+                        self.audit.note(work.user, work.address, "read", "done", *ran[0].private)
                     await self._deliver(*ran, asked, work, responder, http)
         except Refused as error:
             work.code = error.code

@@ -4,12 +4,12 @@ from __future__ import annotations
 
 import itertools
 import re
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping
 from dataclasses import dataclass
 from functools import cached_property, lru_cache
 
 from collector import backup, figures, gate, insert, limits
-from collector.access import rights
+from collector.access import PRIVATE, rights
 from collector.confine import WRITER, tier
 from collector.engine import Answer, Engine, literal
 from collector.errors import Refused, from_engine
@@ -31,6 +31,7 @@ class Outcome:
     answer: Answer | None = None
     table: str = ""
     written: dict[str, int] | None = None
+    private: tuple[str, str] = ("", "")  # tables of `PRIVATE` that it reads, and its text
 
 
 class Runner:
@@ -70,7 +71,8 @@ class Runner:
             raise Refused("UNKNOWN_FORMAT", f"Unknown format {form[:40]}")
         bounded = {**limits.for_reading(given, self.bounds), "log_comment": tier(self._key, role)}
         text = _SETTINGS.sub(lambda match: f"{match[1]}{self._settings_table}{match[2]}", statement.text)
-        return Outcome(form, self.engine.read(text, form, asked.parameters, bounded, DATABASE))
+        answer = self.engine.read(text, form, asked.parameters, bounded, DATABASE)
+        return Outcome(form, answer, private=(_private(text, asked.parameters), text))
 
     def _back_up(self, text: str) -> Outcome:
         """Exactly the statement that `aiscope store backup` sends, into the store's own directory."""
@@ -99,6 +101,12 @@ class Runner:
         settings = {**limits.for_writing(given, self.bounds), "log_comment": tier(self._key, WRITER)}
         written = insert.run(self.engine, wanted, data, settings, sensor)
         return Outcome(wanted.form, table=wanted.table, written=written)
+
+
+def _private(text: str, parameters: Mapping[str, str]) -> str:
+    """Private tables by the words of a statement and its parameters, which may be names: rather one too many."""
+    words = {word for one in (text, *parameters.values()) for word in re.findall(r"\w+", one)}
+    return ", ".join(sorted(words & PRIVATE))
 
 
 def divided(query: str, pieces: Iterator[bytes], longest: int) -> tuple[bytes, Iterator[bytes]]:

@@ -109,7 +109,7 @@ def doctor(host: str, plain_host: str, user: str, client: bool) -> None:
 def unseal(key: Path, rows: Any) -> None:
     """Open originals that a proxy sealed. Works offline.
 
-    ROWS are JSON lines with id, key_id and ciphertext, as `aiscope sql "SELECT * FROM sealed" --format json`
+    ROWS are JSON lines with id, key_id and ciphertext, as `aiscope sql "SELECT * FROM sealed" --format JSONEachRow`
     prints.
     """
     import json
