@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import sys
+from dataclasses import asdict
 from typing import Any
 
 import click
@@ -79,7 +80,7 @@ def migrate(store: str | None, cluster: str, check: bool, plan: bool) -> None:
     from collector.store import Store, shown
 
     settings = _settings(store)
-    retention = settings.retention.model_dump()
+    retention = asdict(settings.retention)
     with Store(settings.store.url) as opened:
         missing = schema.pending(opened)
         if plan:

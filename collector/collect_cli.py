@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import ipaddress
 import re
+from dataclasses import asdict
 from pathlib import Path
 from typing import Any
 
@@ -70,7 +71,7 @@ def collect(
     if owner is None:
         from sensor.config import load
 
-        confine.migrate(directory, load().retention.model_dump())
+        confine.migrate(directory, asdict(load().retention))
         users = _users(users, directory)
         users.parent.mkdir(mode=0o700, parents=True, exist_ok=True)
     serve(Serving(directory, host, port, None if owner else users, certificate, key, client_ca))

@@ -8,6 +8,7 @@ import tempfile
 import time
 import uuid
 from collections.abc import Sequence
+from dataclasses import asdict
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -66,7 +67,7 @@ def restore(source: str, store: str | None) -> None:
         folder = Path(source)
         name = offer(folder, opened.directory) if opened.directory and folder.is_dir() else source
         read(opened, name)
-        migrate(opened, settings.retention.model_dump())
+        migrate(opened, asdict(settings.retention))
         rows = opened.rows("SELECT count() AS rows FROM connections")[0]["rows"]
     click.echo(f"restored; {rows:,} connection rows", err=True)
 
@@ -135,7 +136,7 @@ def doctor(store: str | None) -> None:
     settings = _settings(store)
     problems = 0
     with Store(settings.store.url) as opened:
-        for check in checks(opened, settings.retention.model_dump()):
+        for check in checks(opened, asdict(settings.retention)):
             problems += not check.good
             click.echo(printable(f"{'ok ' if check.good else '!! '} {check.name:14} {check.state}"))
     sys.exit(1 if problems else 0)

@@ -7,17 +7,12 @@ What is not in the table (`sensor.settings`) is refused, with the file or variab
 
 from __future__ import annotations
 
-import difflib
 import os
-import tomllib
 from collections.abc import Iterator, Mapping
 from pathlib import Path
-from typing import Any
+from typing import Annotated, Any, get_origin, get_type_hints
 
-from pydantic import ValidationError
-from pydantic_settings import EnvSettingsSource
-
-from sensor.settings import PREFIX, Settings, markdown, table, user_data
+from sensor.settings import PREFIX, SECTIONS, Settings, markdown, table, user_data
 
 __all__ = ["Settings", "SettingsError", "load", "markdown", "resolve", "table", "user_data"]
 
@@ -51,10 +46,19 @@ def resolve(
                 raise SettingsError(f"{origin}: {section}: unknown setting outside a section")
             merged.setdefault(section, {}).update(values)
             origins.update({f"{section}.{key}": origin for key in values})
-    try:
-        return Settings(**merged), origins  # type: ignore[arg-type]  # unchecked input: that is what it is for
-    except ValidationError as error:
-        raise SettingsError("\n".join(_explained(error, origins))) from None
+    made: dict[str, dict[str, Any]] = {}
+    problems: list[str] = []
+    for section, values in merged.items():
+        for key, value in values.items() if section in SECTIONS else [("", None)]:
+            name = f"{section}.{key}".removesuffix(".")
+            try:
+                made.setdefault(section, {})[key] = _checked(name, value)
+            except ValueError as error:
+                origin = next(o for known, o in origins.items() if f"{known}.".startswith(f"{name}."))
+                problems.append(_explained(origin, name, error))
+    if problems:
+        raise SettingsError("\n".join(problems))
+    return Settings(**{section: SECTIONS[section](**values) for section, values in made.items()}), origins
 
 
 def _layers(config: Path | None, flags: Mapping[str, Any]) -> Iterator[tuple[str, dict[str, Any]]]:
@@ -62,6 +66,8 @@ def _layers(config: Path | None, flags: Mapping[str, Any]) -> Iterator[tuple[str
     named = config or (Path(os.environ[CONFIG]) if os.environ.get(CONFIG) else None)
     path = named or next((file for file in FILES if file.is_file()), None)
     if path:
+        import tomllib
+
         try:
             yield str(path), tomllib.loads(path.read_text("utf-8"))
         except ValueError as error:
@@ -76,23 +82,44 @@ def _layers(config: Path | None, flags: Mapping[str, Any]) -> Iterator[tuple[str
 
 
 def _environment() -> dict[str, Any]:
-    sections = tuple(f"{PREFIX}{section.upper()}_" for section in Settings.model_fields)
-    for name in os.environ:
-        if name.startswith(PREFIX) and name not in OTHERS and not name.startswith(sections):
-            raise SettingsError(f"environment: {name}: unknown setting")
-    return EnvSettingsSource(Settings)()
+    found: dict[str, Any] = {}
+    for name, value in os.environ.items():
+        if name.startswith(PREFIX) and name not in OTHERS:
+            section, _, key = name.removeprefix(PREFIX).lower().partition("_")
+            if section not in SECTIONS or not key:
+                raise SettingsError(f"environment: {name}: unknown setting")
+            found.setdefault(section, {})[key] = value
+    return found
 
 
-def _explained(error: ValidationError, origins: Mapping[str, str]) -> Iterator[str]:
-    known = [key for key, *_ in table()]
-    for item in error.errors():
-        key = ".".join(map(str, item["loc"][:2]))
-        origin = next(
-            (o for name, o in origins.items() if name == key or name.startswith(f"{key}.")), "default"
-        )
-        where = f"{PREFIX}{key.replace('.', '_').upper()}" if origin == "environment" else key
-        if item["type"] in {"extra_forbidden", "unexpected_keyword_argument"}:
-            close = difflib.get_close_matches(key, known, 1)
-            yield f"{origin}: {where}: unknown setting" + (f", did you mean {close[0]}?" if close else "")
-        else:
-            yield f"{origin}: {where}: {item['msg']}"
+class _UnknownError(ValueError):
+    """No such setting."""
+
+
+def _checked(name: str, value: Any) -> Any:
+    """The value of a setting as its type and bounds want it. Raises ValueError."""
+    section, _, key = name.partition(".")
+    entry = getattr(SECTIONS.get(section), "__dataclass_fields__", {}).get(key)
+    if entry is None:
+        raise _UnknownError
+    from pydantic import Field, TypeAdapter  # most runs have nothing set, and need not wait for it
+
+    kind = get_type_hints(SECTIONS[section])[key]
+    if get_origin(kind) is tuple and isinstance(value, str):
+        value = [part.strip() for part in value.split(",")]
+    bounds = entry.metadata.get("bounds", {"ge": 1})  # the engine's limits have none of their own
+    wanted: Any = Annotated[kind, Field(**bounds)]
+    given: Any = TypeAdapter(wanted).validate_python(value)
+    made = entry.metadata.get("made")
+    return made(given) if made else given
+
+
+def _explained(origin: str, name: str, error: ValueError) -> str:
+    where = f"{PREFIX}{name.replace('.', '_').upper()}" if origin == "environment" else name
+    if isinstance(error, _UnknownError):
+        import difflib
+
+        close = difflib.get_close_matches(name, [key for key, *_ in table()], 1)
+        return f"{origin}: {where}: unknown setting" + (f", did you mean {close[0]}?" if close else "")
+    errors = getattr(error, "errors", None)  # pydantic's, in its words
+    return f"{origin}: {where}: {errors()[0]['msg'] if errors else error}"

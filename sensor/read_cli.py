@@ -12,7 +12,7 @@ import json
 import sys
 import uuid
 from collections.abc import Callable, Iterator
-from dataclasses import dataclass, field
+from dataclasses import asdict, dataclass, field
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, Literal
 
@@ -140,7 +140,7 @@ def open_store(settings: Settings, catalogue: Catalogue) -> Store:
     from collector.records import record_services
     from collector.store import open_store
 
-    store = open_store(settings.store.url, retention=settings.retention.model_dump())
+    store = open_store(settings.store.url, retention=asdict(settings.retention))
     record_services(store, catalogue.id, _services(catalogue))
     return store
 

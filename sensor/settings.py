@@ -1,23 +1,20 @@
 """The one typed table of settings, a section for every part of aiscope; `docs/settings.md` is made from it.
 
-`sensor.config` reads them.
+`sensor.config` reads them, and checks what somebody set.
 """
 
+# ruff: noqa: RUF009 - `setting` makes a field
 from __future__ import annotations
 
 import dataclasses
 import inspect
-import ipaddress
 import os
 import re
 import socket
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator, Sequence
+from dataclasses import dataclass, field
 from pathlib import Path
-from typing import Annotated, Literal
-
-from pydantic import BaseModel, BeforeValidator, ConfigDict, Field, field_validator
-from pydantic.fields import FieldInfo
-from pydantic_settings import BaseSettings, NoDecode, PydanticBaseSettingsSource, SettingsConfigDict
+from typing import Any, Literal
 
 from sensor.packets.facts import Limits
 
@@ -29,21 +26,37 @@ def user_data() -> Path:
     return Path(os.environ.get("XDG_DATA_HOME") or Path.home() / ".local" / "share") / "aiscope"
 
 
-class _Section(BaseModel):
-    model_config = ConfigDict(extra="forbid", frozen=True)
+def setting(
+    *,
+    description: str,
+    default: Any = dataclasses.MISSING,
+    default_factory: Callable[[], Any] | None = None,
+    examples: Sequence[str] = (),
+    made: Callable[[Any], Any] | None = None,
+    **bounds: Any,
+) -> Any:
+    """A field of a section. `bounds` are those of pydantic's `Field`, `made` makes the value of what is given;
+    both are for what somebody sets: a default is right as it is."""
+    metadata = {"description": description, "examples": examples, "made": made, "bounds": bounds}
+    if default_factory:
+        return field(default_factory=default_factory, metadata=metadata)
+    return field(default=default, metadata=metadata)
 
 
-def _separated(value: object) -> object:
-    return [part.strip() for part in value.split(",")] if isinstance(value, str) else value
+def _networks(value: tuple[str, ...]) -> tuple[str, ...]:
+    import ipaddress
+
+    return tuple(str(ipaddress.ip_network(part)) for part in value)
 
 
-Names = Annotated[tuple[str, ...], NoDecode, BeforeValidator(_separated)]  # in the environment with commas
+Names = tuple[str, ...]  # a list in the file, or one text with commas
 
 
-class StoreSettings(_Section):
+@dataclass(frozen=True)
+class StoreSettings:
     """Where rows are kept."""
 
-    url: str = Field(
+    url: str = setting(
         default_factory=lambda: f"chdb://{user_data() / 'store'}",
         examples=["chdb://~/.local/share/aiscope/store"],
         description="`http(s)://user:password@host:port/` of a ClickHouse server or of `aiscope collect`, or "
@@ -51,273 +64,270 @@ class StoreSettings(_Section):
     )
 
 
-class SensorSettings(_Section):
+@dataclass(frozen=True)
+class SensorSettings:
     """Who reports, and whose names leave the sensor."""
 
-    name: str = Field(
+    name: str = setting(
         default_factory=socket.gethostname,
         min_length=1,
         examples=["the host's name"],
         description="the `sensor` column of what it ships",
     )
-    names: Literal["plain", "sealed"] | None = Field(
+    names: Literal["plain", "sealed"] | None = setting(
         default=None,
         description="names of people and hosts as they are, or as tokens that only the key's holder can "
         "read; left out: plain for `aiscope read`, sealed for what ships",
     )
-    names_key: Path = Field(
+    names_key: Path = setting(
         default_factory=lambda: user_data() / "names.key",
         examples=["~/.local/share/aiscope/names.key"],
         description="the sealing key; made when it is missing",
     )
-    relays: Names = Field(
+    relays: Names = setting(
         default=(),
+        made=_networks,
         description="addresses and networks of proxies and gateways whose onward leg is not counted again",
     )
 
-    @field_validator("relays")
-    @classmethod
-    def _networks(cls, value: tuple[str, ...]) -> tuple[str, ...]:
-        return tuple(str(ipaddress.ip_network(part)) for part in value)
 
-
-class ReadSettings(_Section):
+@dataclass(frozen=True)
+class ReadSettings:
     """`aiscope read`."""
 
-    engine: Literal["auto", "native", "portable"] = Field(
+    engine: Literal["auto", "native", "portable"] = setting(
         default="auto", description="which packet engine; auto is the native one where it is installed"
     )
 
 
-class WatchSettings(_Section):
+@dataclass(frozen=True)
+class WatchSettings:
     """`aiscope watch`."""
 
-    workers: int = Field(default=1, ge=1, le=64, description="capture threads; the native engine's")
-    ring: int = Field(
+    workers: int = setting(default=1, ge=1, le=64, description="capture threads; the native engine's")
+    ring: int = setting(
         default=128 << 20,
         ge=4 << 20,
         le=4 << 30,
         description="bytes of each capture ring, one a worker and interface",
     )
-    filter: str = Field(default="", description="what the kernel lets in: an expression of pcap-filter(7)")
-    allow_all: bool = Field(
+    filter: str = setting(default="", description="what the kernel lets in: an expression of pcap-filter(7)")
+    allow_all: bool = setting(
         default=False,
         description="whether `--all` may report every connection of everybody; each use is recorded",
     )
-    evidence: Path | None = Field(
+    evidence: Path | None = setting(
         default=None,
         description="a folder for the first packets of connections to AI services; without it none are kept",
     )
-    evidence_bytes: int = Field(
+    evidence_bytes: int = setting(
         default=256 << 20, ge=1 << 20, description="its size; the oldest packets go first"
     )
-    evidence_packets: int = Field(default=20, ge=1, le=1000, description="kept of each connection")
+    evidence_packets: int = setting(default=20, ge=1, le=1000, description="kept of each connection")
 
 
-class CatalogueSettings(_Section):
+@dataclass(frozen=True)
+class CatalogueSettings:
     """The catalogue of services."""
 
-    home: Path = Field(
+    home: Path = setting(
         default_factory=lambda: user_data() / "catalogue",
         examples=["~/.local/share/aiscope/catalogue"],
         description="where updates are installed; without one the packaged catalogue is used",
     )
-    overrides: Path | None = Field(
+    overrides: Path | None = setting(
         default=None, description="a folder of your own service files, over those of aiscope"
     )
-    key: str = Field(default="", description="public key that updates must be signed with")
+    key: str = setting(default="", description="public key that updates must be signed with")
 
 
-class PolicySettings(_Section):
+@dataclass(frozen=True)
+class PolicySettings:
     """What the organisation allows."""
 
-    file: Path | None = Field(
+    file: Path | None = setting(
         default=None, description="a policy file: events get its verdicts; `docs/policy.md`"
     )
 
 
-class PlaceSettings(_Section):
+@dataclass(frozen=True)
+class PlaceSettings:
     """Where servers are: files in MaxMind DB format."""
 
-    country_db: Path | None = Field(default=None, description="country (or city) database: GeoLite2, DB-IP")
-    asn_db: Path | None = Field(default=None, description="network (AS) database")
+    country_db: Path | None = setting(default=None, description="country (or city) database: GeoLite2, DB-IP")
+    asn_db: Path | None = setting(default=None, description="network (AS) database")
 
 
-class InventorySettings(_Section):
+@dataclass(frozen=True)
+class InventorySettings:
     """Who clients are."""
 
-    csv: Path | None = Field(default=None, description="columns `address,from,until,host,user,groups`")
+    csv: Path | None = setting(default=None, description="columns `address,from,until,host,user,groups`")
 
 
-class SpoolSettings(_Section):
+@dataclass(frozen=True)
+class SpoolSettings:
     """Where a sensor keeps rows until the store has them."""
 
-    path: Path = Field(
+    path: Path = setting(
         default_factory=lambda: user_data() / "sensor.spool",
         examples=["~/.local/share/aiscope/sensor.spool"],
         description="a file on a local disk; its name ends in `.spool`",
     )
-    limit: int = Field(
+    limit: int = setting(
         default=1 << 30, ge=1 << 20, description="bytes; beyond it the oldest rows are dropped, and counted"
     )
 
 
-class ShipSettings(_Section):
+@dataclass(frozen=True)
+class ShipSettings:
     """`aiscope ship`: how rows get to the store."""
 
-    urls: Names = Field(
+    urls: Names = setting(
         default=(),
         description="where to, the first that answers: replicas of one store; left out, `store.url`",
     )
-    rows: int = Field(default=50_000, ge=1, description="rows of a full batch")
-    age: float = Field(default=5.0, ge=0, description="seconds after which a batch goes that is not full")
-    tries: int = Field(default=8, ge=1, description="refusals after which a batch is set aside")
-    ca: Path | None = Field(default=None, description="authorities to trust instead of the system's (PEM)")
-    certificate: Path | None = Field(default=None, description="client certificate (PEM)")
-    key: Path | None = Field(default=None, description="its key (PEM), when it is in a file of its own")
-    plain: bool = Field(default=False, description="allow http:// to another machine")
+    rows: int = setting(default=50_000, ge=1, description="rows of a full batch")
+    age: float = setting(default=5.0, ge=0, description="seconds after which a batch goes that is not full")
+    tries: int = setting(default=8, ge=1, description="refusals after which a batch is set aside")
+    ca: Path | None = setting(default=None, description="authorities to trust instead of the system's (PEM)")
+    certificate: Path | None = setting(default=None, description="client certificate (PEM)")
+    key: Path | None = setting(default=None, description="its key (PEM), when it is in a file of its own")
+    plain: bool = setting(default=False, description="allow http:// to another machine")
 
 
-class ProxySettings(_Section):
+@dataclass(frozen=True)
+class ProxySettings:
     """`aiscope proxy`; see `docs/inspection.md`."""
 
-    mode: str = Field(default="regular", description="regular, transparent, wireguard, socks5 or reverse:URL")
-    listen: str = Field(default="127.0.0.1:8080", pattern=r":\d+$", description="address and port")
-    address: str = Field(default="", description="where clients reach it, if not as `listen` says")
-    enforce: bool = Field(default=False, description="do what the policy says; else only record it")
-    closed: Names = Field(default=("block", "redact"), description="verdicts that fail closed")
-    home: Path = Field(
+    mode: str = setting(
+        default="regular", description="regular, transparent, wireguard, socks5 or reverse:URL"
+    )
+    listen: str = setting(default="127.0.0.1:8080", pattern=r":\d+$", description="address and port")
+    address: str = setting(default="", description="where clients reach it, if not as `listen` says")
+    enforce: bool = setting(default=False, description="do what the policy says; else only record it")
+    closed: Names = setting(default=("block", "redact"), description="verdicts that fail closed")
+    home: Path = setting(
         default_factory=lambda: user_data() / "proxy",
         examples=["~/.local/share/aiscope/proxy"],
         description="its authority and keys",
     )
-    python: Path | None = Field(default=None, description="a Python with mitmproxy; default `.venv-proxy`")
-    auth: str = Field(default="", description="`@FILE` (htpasswd) or `ldaps:...`: who clients are")
-    also: Names = Field(default=(), description="host patterns to decrypt as well: own gateways, MCP servers")
-    exceptions: Names = Field(
+    python: Path | None = setting(default=None, description="a Python with mitmproxy; default `.venv-proxy`")
+    auth: str = setting(default="", description="`@FILE` (htpasswd) or `ldaps:...`: who clients are")
+    also: Names = setting(
+        default=(), description="host patterns to decrypt as well: own gateways, MCP servers"
+    )
+    exceptions: Names = setting(
         default=(), description="never decrypted: `service:`, `user:`, `group:`, `subnet:`"
     )
-    pinned: Literal["pass", "refuse"] = Field(
+    pinned: Literal["pass", "refuse"] = setting(
         default="pass", description="clients that accept no certificate"
     )
-    pinned_hours: float = Field(default=24, gt=0, description="how long such a client passes through")
-    constrained: bool = Field(
+    pinned_hours: float = setting(default=24, gt=0, description="how long such a client passes through")
+    constrained: bool = setting(
         default=False, description="the authority is made for the catalogue's names only"
     )
-    upstream_ca: Path | None = Field(
+    upstream_ca: Path | None = setting(
         default=None, description="authorities to trust instead of the public ones"
     )
-    tenants: Names = Field(
+    tenants: Names = setting(
         default=(), description="`openai=WORKSPACE`: personal accounts are refused by the vendor"
     )
-    corporate: Names = Field(default=(), description="organisations and keys (`key:HASH`) that are yours")
-    hold: int = Field(
+    corporate: Names = setting(default=(), description="organisations and keys (`key:HASH`) that are yours")
+    hold: int = setting(
         default=16 << 20, ge=65_536, description="bytes of a request held to be inspected as a whole"
     )
-    workers: int = Field(default=2, ge=1, le=64, description="processes that look at large requests")
-    coach_minutes: float = Field(default=30, gt=0, description="how long a justification holds")
-    tokens_per_hour: int = Field(default=0, ge=0, description="of `limit` rules: per user, service and model")
-    upload_per_hour: int = Field(default=0, ge=0, description="the same in bytes of requests")
-    key_days: int = Field(default=180, ge=0, description="after which hashes get a new key; 0: never")
-    excerpt: int = Field(
+    workers: int = setting(default=2, ge=1, le=64, description="processes that look at large requests")
+    coach_minutes: float = setting(default=30, gt=0, description="how long a justification holds")
+    tokens_per_hour: int = setting(
+        default=0, ge=0, description="of `limit` rules: per user, service and model"
+    )
+    upload_per_hour: int = setting(default=0, ge=0, description="the same in bytes of requests")
+    key_days: int = setting(default=180, ge=0, description="after which hashes get a new key; 0: never")
+    excerpt: int = setting(
         default=0, ge=0, le=4096, description="characters of prompts that are kept, redacted"
     )
-    seal_to: Path | None = Field(
+    seal_to: Path | None = setting(
         default=None, description="public key to seal originals to; without one none are kept"
     )
 
 
-class DlpSettings(_Section):
+@dataclass(frozen=True)
+class DlpSettings:
     """What data is looked for in requests; see `docs/dlp.md`."""
 
-    regions: Names = Field(
+    regions: Names = setting(
         default=("US",), description="ISO 3166 codes, for telephone numbers without a country"
     )
-    detectors: Names = Field(default=(), description="folders of your own detector files")
-    disabled: Names = Field(default=(), description="ids of detectors that are not used")
-    names: Names = Field(default=(), description="files of people's names")
-    words: Names = Field(default=(), description="files of words")
-    lists: Names = Field(default=(), description="hashed lists and document fingerprints")
-    key: Path | None = Field(default=None, description="the key that these were made with")
+    detectors: Names = setting(default=(), description="folders of your own detector files")
+    disabled: Names = setting(default=(), description="ids of detectors that are not used")
+    names: Names = setting(default=(), description="files of people's names")
+    words: Names = setting(default=(), description="files of words")
+    lists: Names = setting(default=(), description="hashed lists and document fingerprints")
+    key: Path | None = setting(default=None, description="the key that these were made with")
 
 
-class RetentionSettings(_Section):
+@dataclass(frozen=True)
+class RetentionSettings:
     """Days that rows are kept after they came in; 0 keeps them for ever."""
 
-    events: int = Field(
+    events: int = setting(
         default=180, ge=0, description="connections, lookups, exchanges, identities, findings, statistics"
     )
-    rollups: int = Field(default=1095, ge=0, description="hourly and daily sums")
-    sealed: int = Field(default=30, ge=0, description="originals of prompts, where they are kept at all")
-    audit: int = Field(default=1095, ge=0, description="who did what in aiscope")
+    rollups: int = setting(default=1095, ge=0, description="hourly and daily sums")
+    sealed: int = setting(default=30, ge=0, description="originals of prompts, where they are kept at all")
+    audit: int = setting(default=1095, ge=0, description="who did what in aiscope")
 
 
-class DashboardSettings(_Section):
+@dataclass(frozen=True)
+class DashboardSettings:
     """`aiscope dashboard`."""
 
-    listen: str = Field(default="127.0.0.1:8501", pattern=r":\d+$", description="address and port")
+    listen: str = setting(default="127.0.0.1:8501", pattern=r":\d+$", description="address and port")
 
 
-class Settings(BaseSettings):
-    """All settings, a section each. Made by `load`."""
+@dataclass(frozen=True)
+class Settings:
+    """All settings, a section each. Made by `sensor.config`."""
 
-    model_config = SettingsConfigDict(
-        env_prefix=PREFIX, env_nested_delimiter="_", env_nested_max_split=1, extra="forbid", frozen=True
-    )
+    store: StoreSettings = field(default_factory=StoreSettings)
+    sensor: SensorSettings = field(default_factory=SensorSettings)
+    read: ReadSettings = field(default_factory=ReadSettings)
+    watch: WatchSettings = field(default_factory=WatchSettings)
+    catalogue: CatalogueSettings = field(default_factory=CatalogueSettings)
+    policy: PolicySettings = field(default_factory=PolicySettings)
+    place: PlaceSettings = field(default_factory=PlaceSettings)
+    inventory: InventorySettings = field(default_factory=InventorySettings)
+    limits: Limits = field(default_factory=Limits)
+    spool: SpoolSettings = field(default_factory=SpoolSettings)
+    ship: ShipSettings = field(default_factory=ShipSettings)
+    proxy: ProxySettings = field(default_factory=ProxySettings)
+    dlp: DlpSettings = field(default_factory=DlpSettings)
+    retention: RetentionSettings = field(default_factory=RetentionSettings)
+    dashboard: DashboardSettings = field(default_factory=DashboardSettings)
 
-    store: StoreSettings = Field(default_factory=StoreSettings)
-    sensor: SensorSettings = Field(default_factory=SensorSettings)
-    read: ReadSettings = Field(default_factory=ReadSettings)
-    watch: WatchSettings = Field(default_factory=WatchSettings)
-    catalogue: CatalogueSettings = Field(default_factory=CatalogueSettings)
-    policy: PolicySettings = Field(default_factory=PolicySettings)
-    place: PlaceSettings = Field(default_factory=PlaceSettings)
-    inventory: InventorySettings = Field(default_factory=InventorySettings)
-    limits: Limits = Field(default_factory=Limits)
-    spool: SpoolSettings = Field(default_factory=SpoolSettings)
-    ship: ShipSettings = Field(default_factory=ShipSettings)
-    proxy: ProxySettings = Field(default_factory=ProxySettings)
-    dlp: DlpSettings = Field(default_factory=DlpSettings)
-    retention: RetentionSettings = Field(default_factory=RetentionSettings)
-    dashboard: DashboardSettings = Field(default_factory=DashboardSettings)
 
-    @field_validator("limits")
-    @classmethod
-    def _bounds(cls, limits: Limits) -> Limits:
-        if wrong := [name for name, value in dataclasses.asdict(limits).items() if value < 1]:
-            raise ValueError(f"{', '.join(wrong)}: not a positive number")
-        return limits
-
-    @classmethod
-    def settings_customise_sources(
-        cls,
-        settings_cls: type[BaseSettings],
-        init_settings: PydanticBaseSettingsSource,
-        env_settings: PydanticBaseSettingsSource,
-        dotenv_settings: PydanticBaseSettingsSource,
-        file_secret_settings: PydanticBaseSettingsSource,
-    ) -> tuple[PydanticBaseSettingsSource, ...]:
-        """`resolve` reads file and environment itself, to know what came from where."""
-        return (init_settings,)
+# Name of a section to its class.
+SECTIONS: dict[str, type[Any]] = {part.name: part.default_factory for part in dataclasses.fields(Settings)}  # type: ignore[misc]
 
 
 def table() -> Iterator[tuple[str, str, str]]:
     """Every setting: `section.key`, its default and what it means."""
     reasons = dict(re.findall(r"^ +(\w+): int = \S+(?:  # (.*))?$", inspect.getsource(Limits), re.MULTILINE))
-    for section, field in Settings.model_fields.items():
-        if field.annotation is Limits:
-            for limit in dataclasses.fields(Limits):
-                yield f"{section}.{limit.name}", f"{limit.default:,}", reasons[limit.name]
-            continue
-        for key, entry in field.annotation.model_fields.items():  # type: ignore[union-attr]
-            yield f"{section}.{key}", _shown_default(entry), entry.description or ""
+    for section, kind in SECTIONS.items():
+        for key in dataclasses.fields(kind):
+            name = f"{section}.{key.name}"
+            if kind is Limits:
+                yield name, f"{key.default:,}", reasons[key.name]
+            else:
+                yield name, _shown_default(key), key.metadata["description"]
 
 
-def _shown_default(entry: FieldInfo) -> str:
+def _shown_default(key: dataclasses.Field[Any]) -> str:
     """Defaults that depend on the machine are described, so that the page is the same everywhere."""
-    if entry.default_factory:
-        return str((entry.examples or [""])[0])
-    shown = ", ".join(entry.default) if isinstance(entry.default, tuple) else entry.default
+    if key.default is dataclasses.MISSING:
+        return str((key.metadata["examples"] or [""])[0])
+    shown = ", ".join(key.default) if isinstance(key.default, tuple) else key.default
     return "" if shown in (None, "") else str(shown)
 
 
@@ -328,7 +338,7 @@ def markdown() -> str:
     for name, default, meaning in table():
         section, key = name.split(".")
         if section != before:
-            about = (Settings.model_fields[section].annotation.__doc__ or "").partition("\n")[0]
+            about = (SECTIONS[section].__doc__ or "").partition("\n")[0]
             lines += ["", f"## [{section}]", "", about, "", "| key | default | meaning |", "|---|---|---|"]
         lines.append(
             f"| `{key}` | {f'`{default}`' if default else ''} | {meaning.replace('|', chr(92) + '|')} |"

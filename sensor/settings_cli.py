@@ -19,10 +19,9 @@ def settings(markdown: bool) -> None:
         click.echo(config.markdown(), nl=False)
         return
     effective, origins = config.resolve()
-    values = effective.model_dump(mode="json")
     for name, *_ in config.table():
         section, key = name.split(".")
-        value = _shown(values[section][key])
+        value = _shown(getattr(getattr(effective, section), key))
         click.echo(f"{name:24} {value:44} # {origins.get(name, 'default')}")
 
 
@@ -32,4 +31,4 @@ def _shown(value: object) -> str:
         value = parts._replace(netloc=f"{parts.username}:***@{parts.netloc.rpartition('@')[2]}").geturl()
     elif isinstance(value, str) and value.startswith(("ldap:", "ldaps:")):  # proxy.auth
         value = re.sub(r":[^:]*:([^:]*)$", r":***:\1", value)
-    return "" if value is None else json.dumps(value)
+    return "" if value is None else json.dumps(value, default=str)

@@ -158,7 +158,7 @@ def _catalogue(settings: Settings) -> Catalogue:
 def _stored_in(settings: Settings, store: str) -> Settings:
     from collector.store import as_url
 
-    return settings.model_copy(update={"store": settings.store.model_copy(update={"url": as_url(store)})})
+    return replace(settings, store=replace(settings.store, url=as_url(store)))
 
 
 def _sink(settings: Settings, catalogue: Catalogue, spooled: bool, as_json: bool) -> Sink:

@@ -18,12 +18,13 @@ from sensor.knowledge.seal import load
 
 PREPARE = """
 import sys
+from dataclasses import asdict
 from collector.store import open_store
 from sensor.config import load as settings
 from sensor.knowledge.seal import load
 from tests.collector.conftest import connection
 from pathlib import Path
-with open_store(f"chdb://{sys.argv[1]}", retention=settings().retention.model_dump()) as store:
+with open_store(f"chdb://{sys.argv[1]}", retention=asdict(settings().retention)) as store:
     sealed = load(Path(sys.argv[2]), create=True).seal("carol")
     others = {"bob": "10.0.0.6", sealed: "10.0.0.7"}
     rows = [connection(), *(connection(user=user, client_ip=ip) for user, ip in others.items())]

@@ -77,7 +77,7 @@ def test_a_missing_part_is_named(monkeypatch):
     [
         ("re2", ["dlp", "--help"], "aiscope[dlp]"),
         ("cryptography.exceptions", ["unseal", "key", os.devnull], "aiscope[proxy]"),
-        ("pydantic", ["settings"], "aiscope"),
+        ("yaml", ["catalogue", "check", os.curdir], "aiscope"),
     ],
 )
 def test_what_a_command_imports_late_is_named_too(missing: str, words: list[str], extra: str):
