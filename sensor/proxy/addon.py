@@ -98,7 +98,8 @@ class Inspection(Boundary):
     async def _judge(self, flow: http.HTTPFlow, mine: Passing) -> None:
         seen, raw = mine.seen, flow.request.raw_content or b""
         seen.up = len(raw)
-        body, cut = decoded(raw, flow.request.headers.get("content-encoding", ""), self._.hold)
+        coding = flow.request.headers.get("content-encoding", "")
+        body, cut = await asyncio.to_thread(decoded, raw, coding, self._.hold) if coding else (raw, False)
         job = mine.held(body, self._.key())
         mine.provider = analyse.reads(job.request, seen.match.service)
         if cut:

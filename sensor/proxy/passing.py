@@ -257,7 +257,7 @@ def decoded(body: bytes, encoding: str, limit: int) -> tuple[bytes, bool]:
         size += len(piece)
         if size > limit:
             return b"", True
-    return b"".join(out), decoder.cut
+    return b"".join(out), not decoder.whole
 
 
 class BoundedStream(layers.HttpStream):

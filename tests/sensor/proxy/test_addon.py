@@ -3,13 +3,11 @@
 from __future__ import annotations
 
 import base64
-import gzip
 import hashlib
 import json
 import re
 import ssl
 import subprocess
-import time
 from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
@@ -170,44 +168,6 @@ def test_tenant_headers(lab: Lab) -> None:
         curl(proxy, "https://api.anthropic.com/v1/messages", data=prompt("x"))
         headers = [one["headers"].get("chatgpt-allowed-workspace-id") for one in proxy.received()]
     assert headers == ["ws-1", None]
-
-
-def _deep() -> bytes:
-    return b'{"model":"m","messages":' + b"[" * 100_000 + b"]" * 100_000 + b"}"
-
-
-HOSTILE = {
-    "bomb": (_deep(), ()),
-    "broken": (b'{"model": "m", "messages": [{"role": "user", "content": "' + b"\xff\xfe" * 50, ()),
-    "compressed": (gzip.compress(b" " * (80 << 20)), ("-H", "content-encoding: gzip")),
-    "escapes": (prompt("\x1b]0;x\x07 =cmd|'/C calc'!A1"), ()),
-    "form": (
-        b'--x\r\ncontent-disposition: form-data; name="file"; filename="a"\r\n\r\nhalf',
-        ("-H", "content-type: multipart/form-data; boundary=x"),
-    ),
-    "chunked": (prompt("x" * (18 << 20)), ("-H", "transfer-encoding: chunked")),
-    "large": (prompt("x" * (18 << 20)), ()),
-}
-
-
-@pytest.mark.parametrize("name", HOSTILE)
-def test_what_cannot_be_read_wholly_is_refused_where_the_policy_may_forbid_it(
-    proxy: Proxy, name: str
-) -> None:
-    body, options = HOSTILE[name]
-    url = CHAT.replace("chat/completions", "files") if name == "form" else CHAT
-    begun = time.monotonic()
-    done = curl(proxy, url, *options, data=body)
-    assert time.monotonic() - begun < 15
-    if name == "escapes":
-        assert b"blocked_by_policy" not in done.stdout
-    else:
-        assert b"could not be inspected" in done.stdout or b"blocked_by_policy" in done.stdout
-        assert proxy.received() == []
-    assert b"You said: alive" in curl(proxy, CHAT, data=prompt("alive")).stdout
-    written = proxy.stop()
-    assert "\x1b" not in json.dumps(written, default=str, ensure_ascii=False)
-    assert "failed" not in proxy.log
 
 
 def test_no_secret_is_written_anywhere(proxy: Proxy) -> None:

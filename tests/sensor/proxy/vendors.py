@@ -21,6 +21,7 @@ import json
 import ssl
 import struct
 import sys
+import zlib
 from collections.abc import AsyncIterator
 from dataclasses import asdict, dataclass, field
 from pathlib import Path
@@ -136,7 +137,10 @@ class Vendors:
                 body += await reader.readexactly(size)
                 await reader.readexactly(2)
             await reader.readuntil(b"\r\n")
-        return gzip.decompress(body) if headers.get("content-encoding") == "gzip" else body
+        try:
+            return gzip.decompress(body) if headers.get("content-encoding") == "gzip" else body
+        except (OSError, EOFError, zlib.error):
+            return body
 
     async def _answer(self, request: Received, writer: asyncio.StreamWriter) -> None:
         if request.path == "/_received":
@@ -172,7 +176,7 @@ class Vendors:
             return mcp(request.json)
         try:
             body = json.loads(request.body)
-        except ValueError:
+        except (ValueError, RecursionError):
             body = {}
         headers = request.headers | {"x-served-as": self.scheme}
         return answer(Asked(request.path, request.query, body if isinstance(body, dict) else {}, headers))
