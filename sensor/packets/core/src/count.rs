@@ -4,8 +4,7 @@ use crate::engine::Core;
 use crate::facts::Protocol;
 use crate::flight::Flights;
 use crate::flow::{Flow, Live, State};
-use crate::frame::Place;
-use crate::link::Packet;
+use crate::link::{Around, Packet};
 use crate::lives::{FIN, RST, SYN};
 use crate::table::{Key, Side};
 
@@ -15,14 +14,7 @@ const QUIC_SMALL: u32 = 64;
 impl Core {
     /// Returns the flow's place in the table.
     #[inline(always)]
-    pub fn packet(
-        &mut self,
-        time: i64,
-        length: i64,
-        packet: &Packet<'_>,
-        hash: u32,
-        place: Place<'_>,
-    ) -> u32 {
+    pub fn packet(&mut self, time: i64, length: i64, packet: &Packet<'_>, hash: u32, around: &Around) -> u32 {
         let known = self.table.find(&packet.key, hash);
         let mut seq = packet.seq;
         let plain = known.filter(|&index| {
@@ -36,20 +28,20 @@ impl Core {
             Some(index) => index,
             None => {
                 seq = seq.wrapping_add(u32::from(packet.flags >> 1 & 1));
-                self.edge(time, packet, hash, place, known)
+                self.edge(time, packet, hash, around, known)
             }
         };
         self.frames = self.frames.wrapping_add(1);
-        self.count(index, time, length, packet, place, seq);
+        self.count(index, time, length, packet, around, seq);
         index
     }
 
     #[inline(always)]
     #[allow(clippy::too_many_arguments)]
-    fn count(&mut self, index: u32, time: i64, length: i64, packet: &Packet<'_>, place: Place<'_>, seq: u32) {
+    fn count(&mut self, index: u32, time: i64, length: i64, packet: &Packet<'_>, around: &Around, seq: u32) {
         let Some(mut flow) = self.table.get_mut(index) else { return };
         if packet.size > 0 && flow.message.is_some() {
-            self.message(index, packet.side, time, packet, place, seq);
+            self.message(index, packet.side, time, packet, around, seq);
             let Some(again) = self.table.get_mut(index) else { return };
             flow = again;
         }

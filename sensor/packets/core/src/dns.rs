@@ -33,14 +33,14 @@ fn read_name(cursor: &mut Cursor<'_>, data: &[u8]) -> Result<String, Stop> {
     let have = cursor.end.min(data.len());
     let data = data.get(..have).unwrap_or(data);
     let (mut pos, mut limit) = (cursor.pos, cursor.pos);
-    let (mut text, mut size, mut behind) = (String::with_capacity(64), 0_usize, None);
+    let (mut text, mut size, mut behind) = (Vec::with_capacity(64), 0_usize, None);
     while let Some(&length) = data.get(pos) {
         let after = pos.saturating_add(1).saturating_add(usize::from(length));
         match length {
             0 => {
                 cursor.pos = behind.unwrap_or(after);
                 text.truncate(NAME_MAX);
-                return Ok(text);
+                return String::from_utf8(text).map_err(|_| Stop::Malformed);
             }
             1..=63 => {
                 size = size.saturating_add(usize::from(length)).saturating_add(1);
@@ -66,14 +66,30 @@ fn read_name(cursor: &mut Cursor<'_>, data: &[u8]) -> Result<String, Stop> {
     Err(Stop::Malformed)
 }
 
-fn push_label(text: &mut String, label: &[u8], dot: bool) {
-    if dot {
-        text.push('.');
+/// Bytes that stay as they are.
+const PLAIN: [bool; 256] = {
+    let mut table = [false; 256];
+    let mut byte = 0_u8;
+    while byte < 128 {
+        let at = byte as usize;
+        #[allow(clippy::indexing_slicing)] // runs in the compiler, where a wrong index is an error
+        {
+            table[at] = matches!(byte, b'a'..=b'z' | b'0'..=b'9' | b'-' | b'_');
+        }
+        byte = byte.wrapping_add(1);
     }
-    let plain = |byte: &u8| byte.is_ascii_lowercase() || byte.is_ascii_digit() || matches!(byte, b'-' | b'_');
-    match std::str::from_utf8(label) {
-        Ok(label) if label.as_bytes().iter().all(plain) => text.push_str(label),
-        _ => text.push_str(&escape(label).replace('.', "\\x2e")),
+    table
+};
+
+/// What is pushed is ASCII.
+fn push_label(text: &mut Vec<u8>, label: &[u8], dot: bool) {
+    if dot {
+        text.push(b'.');
+    }
+    if label.iter().all(|&byte| PLAIN.get(usize::from(byte)) == Some(&true)) {
+        text.extend_from_slice(label);
+    } else {
+        text.extend_from_slice(escape(label).replace('.', "\\x2e").as_bytes());
     }
 }
 

@@ -5,9 +5,9 @@ use crate::facts::Fact;
 use crate::flight::{Buffers, Flights};
 use crate::flow::{Flow, State};
 use crate::fragments::{Fragments, Pending};
-use crate::frame::{Decoding, Frame, Place, Raw};
+use crate::frame::{Frame, Raw};
 use crate::ip::Ends;
-use crate::link::{Decoder, Found, Fragment, Next, Rest};
+use crate::link::{Around, Decoder, Found, Fragment, Next, Rest};
 use crate::names::Names;
 use crate::table::Table;
 use crate::totals::{Class, Count, Tally};
@@ -73,6 +73,18 @@ pub struct Core {
     pub holds: u64,
 }
 
+/// Frames whose headers were read, in memory that is used again: the first `count`.
+struct Batch<'a> {
+    frames: Vec<Frame<'a>>,
+    count: usize,
+}
+
+impl Batch<'_> {
+    fn new() -> Self {
+        Self { frames: Vec::with_capacity(AHEAD), count: 0 }
+    }
+}
+
 impl Core {
     pub fn new(watch: Watch, limits: Limits) -> Self {
         Self {
@@ -114,23 +126,18 @@ impl Core {
     /// Takes the next frames; any division into batches gives the same facts.
     pub fn feed<'a>(&mut self, mut frames: impl Iterator<Item = Raw<'a>>) {
         let (kept, mut keep) = (std::mem::take(&mut self.kept), std::mem::take(&mut self.spare));
-        let (mut recent, decoding) = (Recent::resume(&kept), self.decoding());
-        let (mut current, mut next) = (Vec::with_capacity(AHEAD), Vec::with_capacity(AHEAD));
+        let mut recent = Recent::resume(&kept);
+        let (mut current, mut next) = (Batch::new(), Batch::new());
         loop {
             // While one batch is counted, the memory that the next needs is on its way.
-            next.clear();
-            for raw in frames.by_ref().take(AHEAD) {
-                let frame = decoding.frame(raw);
-                self.table.prefetch_cell(frame.hash);
-                next.push(frame);
-            }
-            for frame in &current {
+            self.decode(&mut frames, &mut next);
+            for frame in current.frames.iter().take(current.count) {
                 self.frame(frame, &mut recent);
             }
-            if next.is_empty() {
+            if next.count == 0 {
                 break;
             }
-            for frame in &next {
+            for frame in next.frames.iter().take(next.count) {
                 self.table.prefetch_entry(frame.hash);
             }
             std::mem::swap(&mut current, &mut next);
@@ -139,8 +146,20 @@ impl Core {
         (self.kept, self.spare) = (keep, kept);
     }
 
-    fn decoding(&self) -> Decoding {
-        Decoding { tunnels: self.flights.limits.tunnels, seed: self.table.seed }
+    #[inline(always)]
+    fn decode<'a>(&self, frames: &mut impl Iterator<Item = Raw<'a>>, batch: &mut Batch<'a>) {
+        let tunnels = self.flights.limits.tunnels;
+        batch.count = 0;
+        for raw in frames.take(AHEAD) {
+            if batch.count == batch.frames.len() {
+                batch.frames.push(Frame::default());
+            }
+            if let Some(frame) = batch.frames.get_mut(batch.count) {
+                frame.read(raw, tunnels, self.table.seed);
+                self.table.prefetch_cell(frame.hash);
+            }
+            batch.count = batch.count.saturating_add(1);
+        }
     }
 
     #[inline(always)]
@@ -151,21 +170,20 @@ impl Core {
         }
         self.now = time;
         if let Some(identity) = frame.identity {
-            if recent.seen(identity, time, frame.ip(), self.flights.limits.duplicate_ns) {
+            if recent.seen(identity, time, frame.ip, self.flights.limits.duplicate_ns) {
                 self.flights.tally.count(Count::Duplicates, 1);
                 return;
             }
         }
         self.flights.tally.count(Count::Frames, 1);
-        let class = match &frame.found {
-            Found::Transport(packet) => {
-                self.packet(time, frame.length, packet, frame.hash, frame.place());
+        let (packet, around) = (&frame.decoder.packet, &frame.decoder.around);
+        let class = match frame.found {
+            Found::Transport => {
+                self.packet(time, frame.length, packet, frame.hash, around);
                 return;
             }
-            Found::Fragment(fragment) => {
-                let mut decoder = Decoder::new(self.flights.limits.tunnels);
-                decoder.around = frame.place().around(self.flights.limits.tunnels);
-                self.fragment(fragment, time, frame.length, &mut decoder);
+            Found::Fragment => {
+                self.fragment(&frame.decoder.fragment, time, frame.length, around);
                 return;
             }
             Found::Other => Class::Other,
@@ -175,7 +193,7 @@ impl Core {
         self.flights.tally.lose(class, frame.length);
     }
 
-    fn fragment(&mut self, fragment: &Fragment<'_>, time: i64, length: i64, decoder: &mut Decoder) {
+    fn fragment(&mut self, fragment: &Fragment<'_>, time: i64, length: i64, around: &Around) {
         let tally = &mut self.flights.tally;
         if fragment.offset.saturating_add(fragment.size) > MAX_DATAGRAM {
             tally.lose(Class::Undecodable, length);
@@ -186,18 +204,21 @@ impl Core {
         let payload = whole.payload();
         let ends = Ends { source: fragment.key.source, target: fragment.key.target };
         let rest = Rest { data: &payload, wire: whole.size.unwrap_or_default() as usize };
+        let mut decoder = Decoder::new(self.flights.limits.tunnels);
+        decoder.around = around.clone();
         let class = match decoder.run(Next::Transport(whole.protocol(), ends, rest)) {
-            Found::Transport(packet) => {
+            Found::Transport => {
+                let (packet, around) = (&decoder.packet, &decoder.around);
                 let hash = packet.key.hash(self.table.seed);
                 tally.bytes(Class::Unnamed, length.saturating_neg());
-                let index = self.packet(time, length, &packet, hash, Place::Known(&decoder.around));
+                let index = self.packet(time, length, packet, hash, around);
                 self.absorb(index, &whole, whole.counted().saturating_sub(length));
                 return;
             }
             Found::Tunnelled => Class::Tunnelled,
             Found::Other => Class::Other,
             // Fragments within fragments: nobody sends these.
-            Found::Undecodable | Found::Fragment(_) => Class::Undecodable,
+            Found::Undecodable | Found::Fragment => Class::Undecodable,
         };
         tally.bytes(Class::Unnamed, whole.counted().saturating_neg());
         tally.lose(class, whole.counted());

@@ -51,7 +51,9 @@ impl Evidence {
     }
 
     pub fn frame(&mut self, time: i64, link: u32, data: &[u8], length: u32) {
-        let Found::Transport(packet) = Decoder::new(self.tunnels).frame(link, data, length) else { return };
+        let mut decoder = Decoder::new(self.tunnels);
+        let Found::Transport = decoder.frame(link, data, length) else { return };
+        let packet = decoder.packet;
         let key = packet.key;
         if !self.flows.contains_key(&key) {
             self.order.push_back(key);

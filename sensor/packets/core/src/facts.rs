@@ -15,7 +15,7 @@ pub struct Address {
 
 impl Address {
     pub fn v4(bytes: [u8; 4]) -> Self {
-        Self { bytes: Ipv4Addr::from(bytes).to_ipv6_compatible().octets(), v6: false }
+        Self { bytes: u128::from(u32::from_be_bytes(bytes)).to_be_bytes(), v6: false }
     }
 
     pub fn v6(bytes: [u8; 16]) -> Self {

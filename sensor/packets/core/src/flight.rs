@@ -135,12 +135,24 @@ impl Flights {
     }
 
     fn datagram(&mut self, key: &Key, flow: &mut Flow, side: Side, payload: &[u8]) {
-        let (client, opening) = (flow.client, flow.state == State::Opening);
+        self.probe(key, flow, side, payload);
+        if !matches!(flow.state, State::Undecided | State::Opening) {
+            return;
+        }
         let Some(live) = &mut flow.live else { return };
         let half = live.halves.of_mut(side);
         if half.datagram.is_empty() {
             half.datagram = self.buffers.take();
             half.datagram.extend_from_slice(payload);
+        }
+    }
+
+    fn probe(&mut self, key: &Key, flow: &mut Flow, side: Side, payload: &[u8]) {
+        let (client, opening) = (flow.client, flow.state == State::Opening);
+        let Some(live) = &mut flow.live else { return };
+        let half = live.halves.of_mut(side);
+        if half.wireguard.is_none() && !payload.is_empty() {
+            half.wireguard = Some(is_wireguard(payload));
         }
         if opening {
             return;
@@ -315,9 +327,9 @@ impl Flights {
         if ports.iter().any(|port| DNS_PORTS.contains(port)) {
             return Class::Dns;
         }
-        let first = [client, other(client)].map(|side| live.halves.of(side).datagram.as_slice());
-        let first = first.into_iter().find(|datagram| !datagram.is_empty()).unwrap_or_default();
-        if ports.contains(&1194) || (ports.contains(&1701) && !tcp) || is_wireguard(first) {
+        let [first, second] = [client, other(client)].map(|side| live.halves.of(side).wireguard);
+        let wireguard = first.or(second) == Some(true);
+        if ports.contains(&1194) || (ports.contains(&1701) && !tcp) || wireguard {
             return Class::Tunnelled;
         }
         Class::Unnamed

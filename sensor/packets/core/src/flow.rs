@@ -109,8 +109,9 @@ pub struct Half {
     pub clear: usize,
     pub messages: Option<Box<DnsStream>>,
     pub probe: Option<Box<ClientCrypto>>,
-    /// The first one with payload (UDP).
+    /// The first one with payload (UDP), while it may be reported, and whether it is WireGuard's.
     pub datagram: Vec<u8>,
+    pub wireguard: Option<bool>,
     /// Of a reported TLS connection.
     pub records: Option<Box<Records>>,
 }

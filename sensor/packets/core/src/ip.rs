@@ -21,7 +21,7 @@ pub struct Ends {
 
 /// RFC 791 3.1.
 #[inline(always)]
-pub fn v4<'a>(decoder: &mut Decoder, rest: Rest<'a>) -> Option<Next<'a>> {
+pub fn v4<'a>(decoder: &mut Decoder<'a>, rest: Rest<'a>) -> Option<Next<'a>> {
     let head: [u8; 20] = array(rest.data, 0)?;
     let [version, _, t0, t1, i0, i1, f0, f1, _, protocol, _, _, s0, s1, s2, s3, d0, d1, d2, d3] = head;
     let header = usize::from(version & 0x0f) << 2;
@@ -43,12 +43,12 @@ pub fn v4<'a>(decoder: &mut Decoder, rest: Rest<'a>) -> Option<Next<'a>> {
         return transport(decoder, protocol, ends, body);
     }
     let key = FragmentKey { source: ends.source, target: ends.target, id: id.into(), protocol };
-    fragment(key, protocol, (u32::from(word & 0x1fff) << 3, word & 0x2000 != 0), body)
+    fragment(decoder, key, protocol, (u32::from(word & 0x1fff) << 3, word & 0x2000 != 0), body)
 }
 
 /// RFC 8200 3.
 #[inline(always)]
-pub fn v6<'a>(decoder: &mut Decoder, rest: Rest<'a>) -> Option<Next<'a>> {
+pub fn v6<'a>(decoder: &mut Decoder<'a>, rest: Rest<'a>) -> Option<Next<'a>> {
     let head: [u8; 8] = array(rest.data, 0)?;
     let [version, _, _, _, l0, l1, protocol, _] = head;
     if version >> 4 != 6 {
@@ -65,15 +65,20 @@ pub fn v6<'a>(decoder: &mut Decoder, rest: Rest<'a>) -> Option<Next<'a>> {
 
 /// What an IP header or a whole datagram holds.
 #[inline(always)]
-pub fn transport<'a>(decoder: &mut Decoder, protocol: u8, ends: Ends, rest: Rest<'a>) -> Option<Next<'a>> {
+pub fn transport<'a>(
+    decoder: &mut Decoder<'a>,
+    protocol: u8,
+    ends: Ends,
+    rest: Rest<'a>,
+) -> Option<Next<'a>> {
     match protocol {
-        TCP => tcp(ends, rest),
+        TCP => tcp(decoder, ends, rest),
         UDP => udp(decoder, ends, rest),
         _ => extensions(decoder, protocol, ends, rest),
     }
 }
 
-fn extensions<'a>(decoder: &mut Decoder, protocol: u8, ends: Ends, rest: Rest<'a>) -> Option<Next<'a>> {
+fn extensions<'a>(decoder: &mut Decoder<'a>, protocol: u8, ends: Ends, rest: Rest<'a>) -> Option<Next<'a>> {
     let length = match protocol {
         // RFC 4302 2.2: length in words, minus 2.
         AH => usize::from(u8_at(rest.data, 1)?).saturating_add(2) << 2,
@@ -86,7 +91,7 @@ fn extensions<'a>(decoder: &mut Decoder, protocol: u8, ends: Ends, rest: Rest<'a
             if word & 0xfff9 != 0 {
                 let key = FragmentKey { source: ends.source, target: ends.target, id, protocol: 0 };
                 let place = (u32::from(word & 0xfff8), word & 1 != 0);
-                return fragment(key, u8_at(rest.data, 0)?, place, rest.skip(8));
+                return fragment(decoder, key, u8_at(rest.data, 0)?, place, rest.skip(8));
             }
             8
         }
@@ -98,12 +103,19 @@ fn extensions<'a>(decoder: &mut Decoder, protocol: u8, ends: Ends, rest: Rest<'a
     Some(Next::Transport(u8_at(rest.data, 0)?, ends, rest.skip(length)))
 }
 
-fn fragment(key: FragmentKey, protocol: u8, (offset, more): (u32, bool), body: Rest<'_>) -> Option<Next<'_>> {
+fn fragment<'a>(
+    decoder: &mut Decoder<'a>,
+    key: FragmentKey,
+    protocol: u8,
+    (offset, more): (u32, bool),
+    body: Rest<'a>,
+) -> Option<Next<'a>> {
     let size = u32::try_from(body.wire).ok()?;
-    Some(Next::Done(Found::Fragment(Fragment { key, protocol, offset, more, data: body.data, size })))
+    decoder.fragment = Fragment { key, protocol, offset, more, data: body.data, size };
+    Some(Next::Done(Found::Fragment))
 }
 
-fn inside<'a>(decoder: &mut Decoder, protocol: u8, rest: Rest<'a>) -> Option<Next<'a>> {
+fn inside<'a>(decoder: &mut Decoder<'a>, protocol: u8, rest: Rest<'a>) -> Option<Next<'a>> {
     match protocol {
         4 | 41 => {
             decoder.enter(Tunnel::Ipip)?;
@@ -117,7 +129,7 @@ fn inside<'a>(decoder: &mut Decoder, protocol: u8, rest: Rest<'a>) -> Option<Nex
 
 /// RFC 9293 3.1.
 #[inline(always)]
-fn tcp(ends: Ends, rest: Rest<'_>) -> Option<Next<'_>> {
+fn tcp<'a>(decoder: &mut Decoder<'a>, ends: Ends, rest: Rest<'a>) -> Option<Next<'a>> {
     let head: [u8; 20] = array(rest.data, 0)?;
     let [s0, s1, d0, d1, q0, q1, q2, q3, _, _, _, _, offset, flags, ..] = head;
     let header = usize::from(offset >> 4) << 2;
@@ -127,19 +139,20 @@ fn tcp(ends: Ends, rest: Rest<'_>) -> Option<Next<'_>> {
     let source = Endpoint { address: ends.source, port: u16::from_be_bytes([s0, s1]) };
     let target = Endpoint { address: ends.target, port: u16::from_be_bytes([d0, d1]) };
     let (key, side) = Key::of(Transport::Tcp, source, target);
-    Some(Next::Done(Found::Transport(Packet {
+    decoder.packet = Packet {
         key,
         side,
         payload: from(rest.data, header),
         size: u32::try_from(rest.wire.saturating_sub(header)).ok()?,
         seq: u32::from_be_bytes([q0, q1, q2, q3]),
         flags,
-    })))
+    };
+    Some(Next::Done(Found::Transport))
 }
 
 /// RFC 768.
 #[inline(always)]
-fn udp<'a>(decoder: &mut Decoder, ends: Ends, rest: Rest<'a>) -> Option<Next<'a>> {
+fn udp<'a>(decoder: &mut Decoder<'a>, ends: Ends, rest: Rest<'a>) -> Option<Next<'a>> {
     let [s0, s1, d0, d1, ..]: [u8; 8] = array(rest.data, 0)?;
     let source = u16::from_be_bytes([s0, s1]);
     let target = u16::from_be_bytes([d0, d1]);
@@ -150,12 +163,7 @@ fn udp<'a>(decoder: &mut Decoder, ends: Ends, rest: Rest<'a>) -> Option<Next<'a>
     let source = Endpoint { address: ends.source, port: source };
     let target = Endpoint { address: ends.target, port: target };
     let (key, side) = Key::of(Transport::Udp, source, target);
-    Some(Next::Done(Found::Transport(Packet {
-        key,
-        side,
-        payload: body.data,
-        size: u32::try_from(body.wire).ok()?,
-        seq: 0,
-        flags: 0,
-    })))
+    decoder.packet =
+        Packet { key, side, payload: body.data, size: u32::try_from(body.wire).ok()?, seq: 0, flags: 0 };
+    Some(Next::Done(Found::Transport))
 }

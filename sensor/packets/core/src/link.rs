@@ -28,7 +28,7 @@ pub struct Around {
     pub tunnels: Tunnels,
 }
 
-#[derive(Clone, Copy)]
+#[derive(Clone, Copy, Default)]
 pub struct Packet<'a> {
     pub key: Key,
     /// Of its sender.
@@ -40,7 +40,7 @@ pub struct Packet<'a> {
     pub flags: u8,
 }
 
-#[derive(Clone, Copy, PartialEq, Eq, Hash, Debug)]
+#[derive(Clone, Copy, PartialEq, Eq, Hash, Debug, Default)]
 pub struct FragmentKey {
     pub source: crate::facts::Address,
     pub target: crate::facts::Address,
@@ -48,7 +48,7 @@ pub struct FragmentKey {
     pub protocol: u8,
 }
 
-#[derive(Clone, Copy)]
+#[derive(Clone, Copy, Default)]
 pub struct Fragment<'a> {
     pub key: FragmentKey,
     pub protocol: u8,
@@ -59,12 +59,15 @@ pub struct Fragment<'a> {
     pub size: u32,
 }
 
-#[derive(Clone, Copy)]
-pub enum Found<'a> {
-    Transport(Packet<'a>),
-    Fragment(Fragment<'a>),
+#[derive(Clone, Copy, Default)]
+pub enum Found {
+    /// `Decoder::packet`
+    Transport,
+    /// `Decoder::fragment`
+    Fragment,
     Other,
     Tunnelled,
+    #[default]
     Undecodable,
 }
 
@@ -97,11 +100,16 @@ pub enum Next<'a> {
     Ipv6(Rest<'a>),
     /// Protocol, addresses.
     Transport(u8, ip::Ends, Rest<'a>),
-    Done(Found<'a>),
+    Done(Found),
 }
 
-pub struct Decoder {
+/// Reads headers. What it finds is written here once: to hand it on from function to function takes longer than reading.
+#[derive(Default)]
+pub struct Decoder<'a> {
+    pub packet: Packet<'a>,
+    pub fragment: Fragment<'a>,
     pub around: Around,
+    /// How deep they may be.
     pub tunnels: usize,
     /// Address of the frame's first byte, from which `network` is told.
     start: usize,
@@ -109,20 +117,22 @@ pub struct Decoder {
     pub network: Option<usize>,
 }
 
-impl Decoder {
+impl<'a> Decoder<'a> {
     pub fn new(tunnels: usize) -> Self {
-        Self { around: Around::default(), tunnels, start: 0, network: None }
+        Self { tunnels, ..Self::default() }
     }
 
     #[inline]
-    pub fn frame<'a>(&mut self, link: u32, data: &'a [u8], length: u32) -> Found<'a> {
+    pub fn frame(&mut self, link: u32, data: &'a [u8], length: u32) -> Found {
+        (self.around.macs, self.around.vlan, self.network) = (None, None, None);
+        self.around.tunnels.clear();
         let rest = Rest { data, wire: (length as usize).max(data.len()) };
         self.start = data.as_ptr().addr();
         let first = first(link, rest).unwrap_or(Next::Done(Found::Undecodable));
         self.run(first)
     }
 
-    pub fn run<'a>(&mut self, mut next: Next<'a>) -> Found<'a> {
+    pub fn run(&mut self, mut next: Next<'a>) -> Found {
         // Every step but Done consumes bytes or a level of tunnels, so this ends.
         loop {
             let step = match next {
@@ -147,7 +157,7 @@ impl Decoder {
     }
 
     #[inline(always)]
-    fn ethernet<'a>(&mut self, rest: Rest<'a>) -> Option<Next<'a>> {
+    fn ethernet(&mut self, rest: Rest<'a>) -> Option<Next<'a>> {
         let head: [u8; 14] = array(rest.data, 0)?;
         let [d0, d1, d2, d3, d4, d5, s0, s1, s2, s3, s4, s5, t0, t1] = head;
         self.around.macs = Some(([d0, d1, d2, d3, d4, d5], [s0, s1, s2, s3, s4, s5]));
@@ -155,19 +165,19 @@ impl Decoder {
     }
 
     #[inline(always)]
-    fn ipv4<'a>(&mut self, rest: Rest<'a>) -> Option<Next<'a>> {
+    fn ipv4(&mut self, rest: Rest<'a>) -> Option<Next<'a>> {
         self.note_ip(rest);
         ip::v4(self, rest)
     }
 
     #[inline(always)]
-    fn ipv6<'a>(&mut self, rest: Rest<'a>) -> Option<Next<'a>> {
+    fn ipv6(&mut self, rest: Rest<'a>) -> Option<Next<'a>> {
         self.note_ip(rest);
         ip::v6(self, rest)
     }
 
     #[inline(always)]
-    fn ether_type<'a>(&mut self, kind: u16, rest: Rest<'a>) -> Option<Next<'a>> {
+    fn ether_type(&mut self, kind: u16, rest: Rest<'a>) -> Option<Next<'a>> {
         match kind {
             0x0800 => self.ipv4(rest),
             0x86dd => self.ipv6(rest),

@@ -4,8 +4,7 @@ use crate::bytes::u8_at;
 use crate::engine::{Core, Limits};
 use crate::facts::{Closed, Fact, Transport};
 use crate::flow::{Flow, Live, NEVER, Pair, State, other};
-use crate::frame::Place;
-use crate::link::Packet;
+use crate::link::{Around, Packet};
 use crate::messages::message_kind;
 use crate::totals::{Class, Count};
 use std::cmp::Reverse;
@@ -24,7 +23,7 @@ impl Core {
         time: i64,
         packet: &Packet<'_>,
         hash: u32,
-        place: Place<'_>,
+        around: &Around,
         known: Option<u32>,
     ) -> u32 {
         let (key, side, mut known) = (packet.key, packet.side, known);
@@ -36,7 +35,7 @@ impl Core {
         }
         let index = match known {
             Some(index) => index,
-            None => self.begin(time, packet, hash, place),
+            None => self.begin(time, packet, hash, around),
         };
         let Some(flow) = self.table.get_mut(index) else { return index };
         if packet.flags & SYN != 0 {
@@ -63,7 +62,7 @@ impl Core {
         index
     }
 
-    fn begin(&mut self, time: i64, packet: &Packet<'_>, hash: u32, place: Place<'_>) -> u32 {
+    fn begin(&mut self, time: i64, packet: &Packet<'_>, hash: u32, around: &Around) -> u32 {
         let (key, side) = (packet.key, packet.side);
         if self.table.len() >= self.flights.limits.flows {
             self.evict(time);
@@ -73,7 +72,7 @@ impl Core {
         let client = if from_server { other(side) } else { side };
         let limits = &self.flights.limits;
         let mut live = Box::new(Live {
-            around: place.around(limits.tunnels),
+            around: around.clone(),
             flipped: from_server,
             start: time,
             slice_start: time,

@@ -6,8 +6,7 @@ use crate::engine::Core;
 use crate::facts::{Address, Fact, Kind, Message, Transport};
 use crate::flight::Flights;
 use crate::flow::{Flow, State, other};
-use crate::frame::Place;
-use crate::link::Packet;
+use crate::link::{Around, Packet};
 use crate::stream::Stream;
 use crate::table::{Key, Side};
 
@@ -49,14 +48,14 @@ impl Core {
         side: Side,
         time: i64,
         packet: &Packet<'_>,
-        place: Place<'_>,
+        around: &Around,
         seq: u32,
     ) {
         let (Some(key), Some(flow)) = (self.table.key(index), self.table.get_mut(index)) else { return };
         let Some(kind) = flow.message else { return };
         if key.transport() == Transport::Udp {
             if packet.payload.len() == packet.size as usize {
-                self.flights.whole_message(&key, flow, side, kind, time, place, packet.payload);
+                self.flights.whole_message(&key, flow, side, kind, time, around, packet.payload);
             }
             return;
         }
@@ -65,7 +64,7 @@ impl Core {
         let (segments, origin) = (self.flights.limits.segments, half.origin);
         let stream = half.messages.get_or_insert_with(|| Box::new(DnsStream::new(segments, origin)));
         for message in stream.feed(seq, packet.payload) {
-            self.flights.whole_message(&key, flow, side, kind, time, place, &message);
+            self.flights.whole_message(&key, flow, side, kind, time, around, &message);
         }
     }
 }
@@ -79,13 +78,12 @@ impl Flights {
         side: Side,
         kind: Kind,
         time: i64,
-        place: Place<'_>,
+        around: &Around,
         payload: &[u8],
     ) {
         if !self.is_wanted(key, flow, side, kind, time, payload) {
             return;
         }
-        let around = place.around(self.limits.tunnels);
         self.out.push(Fact::Message(Box::new(Message {
             kind,
             time,

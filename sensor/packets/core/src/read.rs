@@ -15,9 +15,11 @@ const TURN: usize = 64 << 20;
 /// Facts that are handed over at once.
 const FACTS: usize = 8_192;
 /// Bytes read at a time: small enough to be in the processor's own cache still when they are looked at.
-const PART: usize = 256 << 10;
+const PART: usize = 512 << 10;
+/// For the beginning of a record that is in the part before.
+const ROOM: usize = 64 << 10;
 /// Parts that a second thread may be ahead.
-const AHEAD: usize = 8;
+const AHEAD: usize = 4;
 /// Records between asking for a frame's memory and reading its headers.
 const SOON: usize = 8;
 
@@ -91,7 +93,7 @@ impl Walker {
         let (mut at, mut have) = (0_usize, self.rest.len());
         let usual = have.saturating_add(PART);
         if part.data.len() < usual || part.data.len() > usual.saturating_mul(4) {
-            part.data = vec![0; usual];
+            part.data = vec![0; usual.saturating_add(ROOM)];
         }
         if let Some(start) = part.data.get_mut(..have) {
             start.copy_from_slice(&self.rest);

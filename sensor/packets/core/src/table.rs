@@ -6,7 +6,7 @@ use crate::memory::prefetch;
 use std::hash::{BuildHasher, Hasher};
 
 /// Both endpoints, the lower one first, so that both directions meet.
-#[derive(Clone, Copy, PartialEq, Eq, Hash, Debug)]
+#[derive(Clone, Copy, PartialEq, Eq, Hash, Debug, Default)]
 #[repr(align(8))] // copied often: as whole words
 pub struct Key {
     addresses: [[u8; 16]; 2],
@@ -75,9 +75,42 @@ struct Slot<T> {
 /// An index cell: the hash's 32 bits and the entry's number plus one; 0 is empty.
 type Cell = u64;
 
+/// Entries by number, in pieces: more of them neither moves nor copies those that are there.
+struct Slots<T>(Vec<Vec<Slot<T>>>);
+
+impl<T> Slots<T> {
+    const PIECE: usize = 1 << 10;
+
+    fn len(&self) -> usize {
+        let last = self.0.last().map_or(0, Vec::len);
+        self.0.len().saturating_sub(1).saturating_mul(Self::PIECE).saturating_add(last)
+    }
+
+    #[inline(always)]
+    fn get(&self, index: u32) -> Option<&Slot<T>> {
+        self.0.get(index as usize / Self::PIECE)?.get(index as usize % Self::PIECE)
+    }
+
+    #[inline(always)]
+    fn get_mut(&mut self, index: u32) -> Option<&mut Slot<T>> {
+        self.0.get_mut(index as usize / Self::PIECE)?.get_mut(index as usize % Self::PIECE)
+    }
+
+    fn push(&mut self, slot: Slot<T>) {
+        match self.0.last_mut().filter(|last| last.len() < Self::PIECE) {
+            Some(last) => last.push(slot),
+            None => {
+                let mut piece = Vec::with_capacity(Self::PIECE);
+                piece.push(slot);
+                self.0.push(piece);
+            }
+        }
+    }
+}
+
 pub struct Table<T> {
     cells: Vec<Cell>,
-    entries: Vec<Slot<T>>,
+    entries: Slots<T>,
     free: Vec<u32>,
     pub seed: Seed,
 }
@@ -94,7 +127,7 @@ fn index_of(cell: Cell) -> u32 {
 
 impl<T> Table<T> {
     pub fn new() -> Self {
-        Self { cells: vec![0; SMALLEST], entries: Vec::new(), free: Vec::new(), seed: Seed::default() }
+        Self { cells: vec![0; SMALLEST], entries: Slots(Vec::new()), free: Vec::new(), seed: Seed::default() }
     }
 
     pub fn len(&self) -> usize {
@@ -120,7 +153,9 @@ impl<T> Table<T> {
 
     #[inline(always)]
     pub fn prefetch(&self, index: u32) {
-        prefetch(&self.entries, index as usize);
+        if let Some(piece) = self.entries.0.get(index as usize / Slots::<T>::PIECE) {
+            prefetch(piece, index as usize % Slots::<T>::PIECE);
+        }
     }
 
     #[inline(always)]
@@ -134,7 +169,7 @@ impl<T> Table<T> {
             }
             if (found >> 32) as u32 == hash {
                 let index = index_of(found);
-                if self.entries.get(index as usize).is_some_and(|slot| slot.key == *key) {
+                if self.entries.get(index).is_some_and(|slot| slot.key == *key) {
                     return Some(index);
                 }
             }
@@ -144,16 +179,16 @@ impl<T> Table<T> {
 
     #[inline(always)]
     pub fn get_mut(&mut self, index: u32) -> Option<&mut T> {
-        self.entries.get_mut(index as usize)?.value.as_mut()
+        self.entries.get_mut(index)?.value.as_mut()
     }
 
     #[inline(always)]
     pub fn get(&self, index: u32) -> Option<&T> {
-        self.entries.get(index as usize)?.value.as_ref()
+        self.entries.get(index)?.value.as_ref()
     }
 
     pub fn key(&self, index: u32) -> Option<Key> {
-        self.entries.get(index as usize).map(|slot| slot.key)
+        self.entries.get(index).map(|slot| slot.key)
     }
 
     pub fn indices(&self) -> impl Iterator<Item = u32> + use<T> {
@@ -168,7 +203,7 @@ impl<T> Table<T> {
         let slot = Slot { key, hash, value: Some(value) };
         let index = match self.free.pop() {
             Some(index) => {
-                if let Some(place) = self.entries.get_mut(index as usize) {
+                if let Some(place) = self.entries.get_mut(index) {
                     *place = slot;
                 }
                 index
@@ -204,7 +239,7 @@ impl<T> Table<T> {
     }
 
     pub fn remove(&mut self, index: u32) {
-        let Some(slot) = self.entries.get_mut(index as usize) else { return };
+        let Some(slot) = self.entries.get_mut(index) else { return };
         if slot.value.is_some() {
             slot.value = None;
             let hash = slot.hash;

@@ -3,7 +3,7 @@
 use crate::bytes::{array, be16, be24, be32, u8_at};
 use crate::link::{Decoder, Found, Next, Rest, Tunnel};
 
-impl Decoder {
+impl Decoder<'_> {
     pub fn enter(&mut self, tunnel: Tunnel) -> Option<()> {
         if self.around.tunnels.len() >= self.tunnels {
             return None;
@@ -14,7 +14,7 @@ impl Decoder {
 }
 
 /// RFC 2784, RFC 2890 (key, sequence), RFC 2637 4.1 (version 1 with acknowledgement).
-pub fn gre<'a>(decoder: &mut Decoder, rest: Rest<'a>) -> Option<Next<'a>> {
+pub fn gre<'a>(decoder: &mut Decoder<'_>, rest: Rest<'a>) -> Option<Next<'a>> {
     let flags = be16(rest.data, 0)?;
     let kind = be16(rest.data, 2)?;
     let version = flags & 7;
@@ -68,7 +68,7 @@ pub fn gre<'a>(decoder: &mut Decoder, rest: Rest<'a>) -> Option<Next<'a>> {
 /// None: not a tunnel. Some(None): a tunnel that cannot be read.
 #[inline(always)]
 pub fn in_udp<'a>(
-    decoder: &mut Decoder,
+    decoder: &mut Decoder<'_>,
     source: u16,
     target: u16,
     body: Rest<'a>,
@@ -83,7 +83,7 @@ pub fn in_udp<'a>(
 }
 
 /// RFC 7348 5: the I flag must be set.
-fn vxlan<'a>(decoder: &mut Decoder, body: Rest<'a>) -> Option<Option<Next<'a>>> {
+fn vxlan<'a>(decoder: &mut Decoder<'_>, body: Rest<'a>) -> Option<Option<Next<'a>>> {
     let [flags, _, _, _, a, b, c, _]: [u8; 8] = array(body.data, 0)?;
     if flags & 0x08 == 0 {
         return None;
@@ -93,7 +93,7 @@ fn vxlan<'a>(decoder: &mut Decoder, body: Rest<'a>) -> Option<Option<Next<'a>>> 
 }
 
 /// RFC 8926 3.4.
-fn geneve<'a>(decoder: &mut Decoder, body: Rest<'a>) -> Option<Option<Next<'a>>> {
+fn geneve<'a>(decoder: &mut Decoder<'_>, body: Rest<'a>) -> Option<Option<Next<'a>>> {
     let first = u8_at(body.data, 0)?;
     let kind = be16(body.data, 2)?;
     let id = be24(body.data, 4)?;
@@ -108,7 +108,7 @@ fn geneve<'a>(decoder: &mut Decoder, body: Rest<'a>) -> Option<Option<Next<'a>>>
 }
 
 /// 3GPP TS 29.281 5.1: version 1, type 255 carries a packet.
-fn gtpu<'a>(decoder: &mut Decoder, body: Rest<'a>) -> Option<Option<Next<'a>>> {
+fn gtpu<'a>(decoder: &mut Decoder<'_>, body: Rest<'a>) -> Option<Option<Next<'a>>> {
     let flags = u8_at(body.data, 0)?;
     if flags >> 5 != 1 || flags & 0x10 == 0 || u8_at(body.data, 1)? != 0xff {
         return None;
@@ -131,7 +131,7 @@ fn gtpu<'a>(decoder: &mut Decoder, body: Rest<'a>) -> Option<Option<Next<'a>>> {
 }
 
 /// RFC 4380 5.1.1: authentication and origin indications may come first.
-fn teredo<'a>(decoder: &mut Decoder, body: Rest<'a>) -> Option<Option<Next<'a>>> {
+fn teredo<'a>(decoder: &mut Decoder<'_>, body: Rest<'a>) -> Option<Option<Next<'a>>> {
     let mut inner = body;
     if be16(inner.data, 0)? == 1 {
         let id = usize::from(u8_at(inner.data, 2)?);
