@@ -19,7 +19,7 @@ def _settings(store: str | None) -> Any:
     return load(flags={"store.url": as_url(store) if store else None})
 
 
-@click.command()
+@click.command(context_settings={"ignore_unknown_options": True})  # a statement may begin with a `-- comment`
 @click.argument("text")
 @STORE
 @click.option(

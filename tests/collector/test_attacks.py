@@ -340,3 +340,11 @@ def test_statements_that_were_denied_are_in_the_audit(served: Served):
             return
         time.sleep(0.3)
     raise AssertionError(found)
+
+
+def test_memory_comes_back(served: Served):
+    """After all of this: within seconds as little as at rest."""
+    deadline = time.monotonic() + 30
+    while served.resident() >= 600 << 20:
+        assert time.monotonic() < deadline, served.resident()
+        time.sleep(0.5)

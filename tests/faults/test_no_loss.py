@@ -33,7 +33,7 @@ from .proxy import Proxy
 HERE = Path(__file__).parent
 ROOT = HERE.parents[1]
 ENVIRONMENT = {**os.environ, "PYTHONPATH": str(ROOT), "AISCOPE_SHIP_AGE": "0.1", "AISCOPE_SHIP_ROWS": "300"}
-FAULTS = int(os.environ.get("FAULTS", "50"))
+FAULTS = int(os.environ.get("FAULTS", "30"))
 SEED = int(os.environ.get("FAULTS_SEED", "0")) or time.time_ns()
 LIMITED = 2 << 20  # of the spool on the small disk
 DISK = 8 << 20
