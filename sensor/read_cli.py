@@ -353,7 +353,9 @@ def _report(run: Run) -> None:
         console = Console(highlight=False)
         run.summary.show(console if console.is_terminal else Console(highlight=False, width=140))
     if run.store:
-        _say(f"{run.stored:,} rows stored in {run.settings.store.url}")
+        from collector.store import shown
+
+        _say(f"{run.stored:,} rows stored in {shown(run.settings.store.url)}")
 
 
 def _say(message: str) -> None:

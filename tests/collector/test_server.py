@@ -28,6 +28,7 @@ from clickhouse_connect.driver.exceptions import DatabaseError
 from collector import users
 from collector.store import Store, open_store
 from sensor.delivery.columns import arrow
+from tests.sensor.office import capture
 
 from .conftest import START, connection
 from .served import Served, parted, start, with_users
@@ -299,6 +300,25 @@ def test_the_store_of_the_dashboard_works_over_http(served: Served):
         for query in Path("collector/queries").glob("[a-z]*.sql"):
             store.fetch(query.stem)
         assert store.rows("SELECT count() AS n FROM connections WHERE flow_id LIKE 'store-%'") == [{"n": 10}]
+
+
+def test_read_into_a_collector_and_into_one_that_is_away(tmp_path: Path):
+    tokens, file = with_users(tmp_path), capture(tmp_path / "office.pcap")
+    served = start(tmp_path)
+    url = f"http://adam:{tokens['adam']}@127.0.0.1:{served.port}/"
+    command = [sys.executable, "-m", "sensor.cli", "read", file, "--store", url]
+    stored = subprocess.run(command, capture_output=True, text=True, timeout=60, check=True)
+    assert f"rows stored in http://adam:***@127.0.0.1:{served.port}/" in stored.stderr
+    again = subprocess.run(command, capture_output=True, text=True, timeout=60, check=True)
+    assert "already stored as" in again.stderr
+    assert served.stop() == 0
+    away = subprocess.run(command, capture_output=True, text=True, timeout=60, check=False)
+    assert away.returncode == 1
+    assert (
+        away.stderr
+        == f"aiscope: http://adam:***@127.0.0.1:{served.port}/: cannot be reached: Connection refused\n"
+    )
+    assert tokens["adam"] not in stored.stdout + stored.stderr + again.stderr + away.stderr
 
 
 def test_clickhouse_connect(served: Served):
