@@ -201,7 +201,9 @@ class ProxySettings:
     """`aiscope proxy`; see `docs/inspection.md`."""
 
     mode: str = setting(
-        default="regular", description="regular, transparent, wireguard, socks5 or reverse:URL"
+        default="regular",
+        pattern=r"^(regular|transparent|wireguard|socks5|reverse:https?://[^\s/]+/?)$",
+        description="regular, transparent, wireguard, socks5 or reverse:URL",
     )
     listen: str = setting(default="127.0.0.1:8080", pattern=r":\d+$", description="address and port")
     address: str = setting(default="", description="where clients reach it, if not as `listen` says")

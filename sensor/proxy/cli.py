@@ -169,7 +169,7 @@ def _serve(settings: Settings, ship: bool) -> None:
     def ready() -> None:
         doing = "enforces" if settings.proxy.enforce else "observes"
         about = f"{doing} {settings.policy.file}" if settings.policy.file else "observes, without a policy"
-        if settings.proxy.mode.startswith("wireguard"):
+        if settings.proxy.mode == "wireguard":
             click.echo(f"for the client, `wg-quick up`: {home / WIREGUARD_CLIENT}")
         click.echo(
             f"{settings.proxy.mode} proxy at {settings.proxy.listen}, {about}; setup at http://{where}/"
@@ -187,7 +187,7 @@ def _serve(settings: Settings, ship: bool) -> None:
             shipping.join(30)
     if errors:
         click.echo(f"aiscope: {errors} failures of its own, see the log", err=True)
-    if settings.proxy.mode.startswith("wireguard"):
+    if settings.proxy.mode == "wireguard":
         sys.stdout.flush()
         # All is written. mitmproxy's network stack has threads that crash when Python takes itself down.
         os._exit(0)

@@ -84,7 +84,7 @@ class Doctor:
 
     def _listening(self) -> Found:
         at = f"{self._where[0]} port {self._where[1]}"
-        if self._proxy.mode.startswith("wireguard"):
+        if self._proxy.mode == "wireguard":
             return f"{at}, UDP, which does not answer strangers", None
         with socket.create_connection(self._where, TIMEOUT):
             return at, True

@@ -15,6 +15,7 @@ from sensor.proxy import pages
 from sensor.proxy.coach import REASON, Grants, Ticket
 
 BODY = 8_192  # bytes of a form
+_TEXT = {"content-type": "text/plain; charset=utf-8"}
 
 
 class Page(NamedTuple):
@@ -45,6 +46,7 @@ class Local:
         bundle = Path(certifi.where()).read_bytes() + b"\n" + pem
         self._files = {
             "/": (pages.setup(address, fingerprint), pages.HEADERS),
+            "/setup.txt": (pages.trust_text(address, fingerprint).encode() + b"\n", _TEXT),
             "/aiscope-ca.crt": (pem, {"content-type": "application/x-x509-ca-cert"}),
             "/aiscope-bundle.pem": (bundle, {"content-type": "application/x-pem-file"}),
             "/proxy.pac": (pages.pac(address, names), {"content-type": "application/x-ns-proxy-autoconfig"}),

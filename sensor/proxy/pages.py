@@ -24,7 +24,8 @@ _PAGE = Template("""<!doctype html>
 <title>$title</title>
 <style>
 body { font: 16px/1.5 system-ui, sans-serif; max-width: 44rem; margin: 3rem auto; padding: 0 1rem; color: #1b1f24; }
-pre { background: #f3f4f6; padding: .6rem .8rem; overflow-x: auto; }
+pre { background: #f3f4f6; padding: .6rem .8rem; white-space: pre-wrap; }
+pre, code { overflow-wrap: anywhere; }
 textarea { width: 100%; font: inherit; } button { font: inherit; padding: .4rem 1rem; margin-top: .6rem; }
 </style>
 <h1>$title</h1>
@@ -96,7 +97,8 @@ def setup(proxy: str, fingerprint: str) -> bytes:
         f"through unread. Programs must trust its certificate: <a href='/aiscope-ca.crt'>aiscope-ca.crt</a>, or "
         f"<a href='/aiscope-bundle.pem'>aiscope-bundle.pem</a>, which has the public authorities as well.</p>"
         f"<p>SHA-256: <code>{html.escape(fingerprint)}</code>. Compare it with what your administrator says.</p>"
-        f"<p>Proxy: <code>http://{where}</code>; automatic: <code>http://{where}/proxy.pac</code></p>{items}",
+        f"<p>Proxy: <code>http://{where}</code>; automatic: <code>http://{where}/proxy.pac</code>; this page for a "
+        f"terminal: <code>curl http://{where}/setup.txt</code></p>{items}",
     )
 
 

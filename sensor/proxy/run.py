@@ -8,6 +8,7 @@ import json
 import logging
 import re
 import signal
+import socket
 from collections.abc import Callable
 from pathlib import Path
 
@@ -136,7 +137,7 @@ def parts(settings: Settings, catalogue: Catalogue, workers: Workers, sink: Deli
 def who_is_let_in(settings: Settings) -> auth.Check | None:
     """Raises ValueError and OSError with what is wrong."""
     check, mode = auth.check(settings.proxy.auth), settings.proxy.mode
-    if check and not mode.startswith(ASKING):
+    if check and mode not in ASKING:
         raise ValueError(f"proxy.auth: in {mode} mode clients are not asked who they are")
     return check
 
@@ -148,7 +149,7 @@ def master(settings: Settings, made: Parts, check: auth.Check | None) -> tuple[M
     proxy, handshakes = settings.proxy, Handshakes(made)
     inspection = Inspection(made, handshakes)
     host, _, port = proxy.listen.rpartition(":")
-    if proxy.mode.startswith("wireguard"):
+    if proxy.mode == "wireguard":
         _wireguard_keys(proxy.home / WIREGUARD_KEYS)
     opts = options.Options(
         listen_host=host.strip("[]"), listen_port=int(port), mode=[proxy.mode], confdir=str(proxy.home)
@@ -178,6 +179,7 @@ def master(settings: Settings, made: Parts, check: auth.Check | None) -> tuple[M
 
 async def run(settings: Settings, open_delivery: Callable[[], Delivery], ready: Callable[[], None]) -> int:
     """Serve until SIGTERM or SIGINT; then the number of failures of our own code."""
+    _free(settings.proxy.listen, settings.proxy.mode)
     catalogue, check = open_catalogue(settings), who_is_let_in(settings)
     workers = Workers(worker_options(settings), settings.proxy.workers)
     await workers.warm()
@@ -198,6 +200,18 @@ async def run(settings: Settings, open_delivery: Callable[[], Delivery], ready: 
         workers.close()
         sink.close()
     return errors()
+
+
+def _free(listen: str, mode: str) -> None:
+    """Raises OSError when the address cannot be listened at, before all that takes time."""
+    host, _, port = listen.rpartition(":")
+    host, kind = host.strip("[]"), socket.SOCK_DGRAM if mode == "wireguard" else socket.SOCK_STREAM
+    with socket.socket(socket.AF_INET6 if ":" in host else socket.AF_INET, kind) as probe:
+        probe.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
+        try:
+            probe.bind((host, int(port)))
+        except (OSError, OverflowError) as error:
+            raise OSError(f"proxy.listen: {listen}: {error}") from None
 
 
 async def _listening(proxy: Master, serving: asyncio.Task[None]) -> None:
