@@ -9,6 +9,7 @@ from __future__ import annotations
 import contextlib
 import hashlib
 import json
+import shutil
 import sys
 import uuid
 from collections.abc import Callable, Iterator
@@ -343,15 +344,15 @@ def _print_json(event: Event, sensor: str) -> None:
 
 
 def _report(run: Run) -> None:
-    from rich.console import Console
-
     if run.form == "csv":
         run.summary.write_csv(sys.stdout)
     if run.form != "table":
         return
     if run.read:
-        console = Console(highlight=False)
-        run.summary.show(console if console.is_terminal else Console(highlight=False, width=140))
+        terminal = sys.stdout.isatty()
+        width, height = shutil.get_terminal_size() if terminal else (140, 48)
+        for line in run.summary.lines(width, height, styled=terminal):
+            click.echo(line)
     if run.store:
         from collector.store import shown
 

@@ -8,9 +8,7 @@ from collections.abc import Iterator
 from dataclasses import dataclass
 from typing import TextIO
 
-from rich.console import Console
-from rich.table import Table
-from rich.text import Text
+import click
 
 from sensor.cli import printable
 from sensor.delivery.event import EVIDENCE, Connection, Event, Exchange, Lookup, SensorStats, iso
@@ -26,7 +24,10 @@ COLUMNS = (
     "first_seen",
     "last_seen",
 )
-_FIGURES = 9 + 11 + 7 + 7 + 11 + 11 + 8  # width of all columns but client and service, and of the gaps
+# The table: what a column is called, how wide it is. Client and service share what is left, figures are to the right.
+_NAMED = ("client", "service")
+_FIXED = {"evidence": 9, "connections": 11, "up": 7, "down": 7, "first seen": 11, "last seen": 11}
+_RIGHT = {"connections", "up", "down"}
 _DAY = 86_400 * 1_000_000_000
 _FORMULA = ("=", "+", "-", "@", "\t", "\r")  # what a spreadsheet would run
 
@@ -100,7 +101,8 @@ class Summary:
         use.last_seen = max(use.last_seen, event.end_time if isinstance(event, Connection) else event.time)
         if isinstance(event, Lookup):
             return
-        use.evidence = max(use.evidence, event.evidence, key=EVIDENCE.index)
+        if use.evidence != event.evidence:
+            use.evidence = max(use.evidence, event.evidence, key=EVIDENCE.index)
         if isinstance(event, Connection) and event.role != "relay":
             use.connections += event.first
             use.bytes_up += event.bytes_up
@@ -120,20 +122,21 @@ class Summary:
         for use in self.uses():
             writer.writerow(_inert(value) for value in use.values())
 
-    def show(self, console: Console) -> None:
-        """A table that fits one screen, and what could not be seen."""
+    def lines(self, width: int, height: int, styled: bool = False) -> Iterator[str]:
+        """A table that fits a screen of so many characters and lines, and what could not be seen.
+
+        `styled`: with a terminal's codes for bold and dim.
+        """
         uses = self.uses()
-        height = console.height if console.is_terminal else 48
         shown = uses[: max(height - 10, 5)]
         if shown:
             first, last = min(use.first_seen for use in uses), max(use.last_seen for use in uses)
-            console.print(f"{_clock(first)} to {_clock(last)} UTC")
+            yield f"{_clock(first)} to {_clock(last)} UTC"
             clock = "%H:%M:%S" if first // _DAY == last // _DAY else "%m-%d %H:%M"
-            console.print(_table(shown, clock, console.width))
+            yield from _table(shown, clock, width, styled)
         else:
-            console.print("No use of a known AI service.")
-        for line in self._notes(len(uses) - len(shown)):
-            console.print(Text(line), soft_wrap=True)
+            yield "No use of a known AI service."
+        yield from self._notes(len(uses) - len(shown))
 
     def _notes(self, hidden: int) -> Iterator[str]:
         if hidden:
@@ -150,30 +153,50 @@ class Summary:
             yield f"{self.lost:,} packets or flows were dropped: the figures are too low."
 
 
-def _table(uses: list[Use], clock: str, width: int) -> Table:
+def _table(uses: list[Use], clock: str, width: int, styled: bool) -> Iterator[str]:
     """On a narrow terminal client and service give way, figures do not."""
-    names = max(width - _FIGURES, 16)
-    table = Table(box=None, pad_edge=False, header_style="bold", padding=(0, 1, 0, 0))
-    table.add_column("client", overflow="ellipsis", no_wrap=True, max_width=names * 3 // 5)
-    table.add_column("service", overflow="ellipsis", no_wrap=True, max_width=names * 2 // 5)
-    table.add_column("evidence", no_wrap=True, min_width=9)
-    for name, width in (("connections", 11), ("up", 7), ("down", 7)):
-        table.add_column(name, justify="right", no_wrap=True, min_width=width)
-    for name in ("first seen", "last seen"):
-        table.add_column(name, no_wrap=True, min_width=11)
-    for use in uses:
-        table.add_row(
-            Text(printable(use.client)),
-            Text(printable(use.service)),
-            use.evidence,
-            f"{use.connections:,}",
-            volume(use.bytes_up),
-            volume(use.bytes_down),
-            _clock(use.first_seen, clock),
-            _clock(use.last_seen, clock),
-            style="dim" if use.evidence == "dns" else None,
+    rows = [(*_NAMED, *_FIXED), *(_row(use, clock) for use in uses)]
+    names = max(width - sum(_FIXED.values()) - len(_FIXED) - 2, 16)
+    widths = [
+        min(max(_cells(row[column]) for row in rows), most)
+        for column, most in enumerate((names * 3 // 5, names * 2 // 5))
+    ]
+    widths += _FIXED.values()
+    for number, row in enumerate(rows):
+        cells = (
+            _fitted(text, size, name in _RIGHT) for text, size, name in zip(row, widths, rows[0], strict=True)
         )
-    return table
+        line = " ".join(cells)
+        if styled and not number:
+            line = click.style(line, bold=True)
+        elif styled and uses[number - 1].evidence == "dns":
+            line = click.style(line, dim=True)
+        yield line
+
+
+def _row(use: Use, clock: str) -> tuple[str, ...]:
+    seen = _clock(use.first_seen, clock), _clock(use.last_seen, clock)
+    figures = f"{use.connections:,}", volume(use.bytes_up), volume(use.bytes_down)
+    return printable(use.client), printable(use.service), use.evidence, *figures, *seen
+
+
+def _fitted(text: str, size: int, right: bool) -> str:
+    """Text in so many cells of a terminal."""
+    if _cells(text) > size:
+        while _cells(text) >= size:
+            text = text[:-1]
+        text += "…"
+    space = " " * (size - _cells(text))
+    return space + text if right else text + space
+
+
+def _cells(text: str) -> int:
+    """Cells that a terminal needs for it: two for a wide character, none for one that is put over another."""
+    if text.isascii():
+        return len(text)
+    import unicodedata
+
+    return sum(2 if unicodedata.east_asian_width(c) in "WF" else not unicodedata.combining(c) for c in text)
 
 
 def _clock(ns: int, form: str = "%Y-%m-%d %H:%M:%S") -> str:

@@ -4,7 +4,6 @@ import io
 import re
 
 import pytest
-from rich.console import Console
 
 from sensor import summary
 from sensor.summary import COLUMNS, Summary, volume
@@ -13,10 +12,8 @@ from tests.collector.conftest import START, connection, exchange, lookup, stats
 SECOND = 10**9
 
 
-def shown(found: Summary, **size: int) -> list[str]:
-    out = io.StringIO()
-    found.show(Console(file=out, **{"width": 120, "height": 25, "force_terminal": False, **size}))
-    return out.getvalue().splitlines()
+def shown(found: Summary, width: int = 120, height: int = 25, styled: bool = False) -> list[str]:
+    return list(found.lines(width, height, styled))
 
 
 def added(*events: object) -> Summary:
@@ -75,11 +72,13 @@ def test_memory_is_bounded_and_says_so(monkeypatch: pytest.MonkeyPatch):
 
 def test_the_table_fits_the_screen_and_says_what_it_leaves_out():
     found = added(*(connection(client_ip=f"10.0.0.{k}", user="", client_host="") for k in range(100)))
-    lines = shown(found, height=24, width=80, force_terminal=True)
+    lines = shown(found, height=24, width=80, styled=True)
     assert len(lines) < 24
+    assert lines[1].startswith("\x1b[1mclient")
     plain = [re.sub(r"\x1b\[[0-9;]*m", "", line) for line in lines]
     assert plain[1].split()[-2:] == ["last", "seen"]
-    assert {len(line) for line in plain[1:-1]} <= set(range(60, 81))
+    assert len({len(line) for line in plain[1:-1]}) == 1
+    assert len(plain[1]) <= 80
     assert plain[2].startswith("10.0.0.")
     assert "86 more pairs" in lines[-1]
 
@@ -88,6 +87,20 @@ def test_names_from_the_wire_cannot_write_on_the_terminal():
     text = "\n".join(shown(added(connection(user="[red]x[/red]", client_host="\x1b[2J"))))
     assert "\x1b" not in text
     assert "[red]x[/red] \\x1b[2J" in text
+
+
+def test_long_and_wide_names_give_way_and_columns_stay():
+    users = ("a" * 60, "\u6f22\u5b57" * 20, "e\u0301" * 30, "anna")
+    found = added(
+        *(connection(user=user, client_host="", client_ip=f"10.0.0.{i}") for i, user in enumerate(users))
+    )
+    head, *lines = shown(found, width=80)[1:5]
+    at = head.index("evidence")
+    assert lines[0][at : at + 5] == "flow "
+    assert lines[0].startswith("aaaa")
+    assert "a\u2026 " in lines[0]
+    assert lines[1].count("\u6f22") + lines[1].count("\u5b57") + lines[1].index("flow") in (at, at - 1)
+    assert lines[2].index("flow") - lines[2].count("\u0301") == at
 
 
 def test_nothing_found_says_so():
