@@ -18,7 +18,8 @@ from sensor.wire.tls import parse_client_hello
 def fingerprint(data: tls.ClientHelloData) -> str:
     """JA4: programs on one machine differ in what they trust."""
     try:
-        return ja4(parse_client_hello(data.client_hello.raw_bytes(wrap_in_record=False)), "t")
+        body = data.client_hello.raw_bytes(wrap_in_record=False)
+        return ja4(parse_client_hello(b"\1" + len(body).to_bytes(3, "big") + body), "t")
     except Malformed:
         return ""
 

@@ -77,9 +77,16 @@ class Local:
         ticket = self._grants.find(token, now)
         if ticket is None:
             return Page(410, pages.gone(), pages.HEADERS)
-        form = dict(parse_qsl(body.decode("utf-8", "replace"), max_num_fields=8)) if method == "POST" else {}
-        reason = form.get("reason", "").strip()[:REASON]
+        reason = _reason(body) if method == "POST" else ""
         if not reason:
             return Page(200, pages.ask(ticket.message, self._minutes), pages.HEADERS)
         self._grants.justify(token, now)
         return Page(200, pages.granted(self._minutes), pages.HEADERS, (ticket, reason))
+
+
+def _reason(body: bytes) -> str:
+    try:
+        form = dict(parse_qsl(body.decode("utf-8", "replace"), max_num_fields=8))
+    except ValueError:  # more fields
+        return ""
+    return form.get("reason", "").strip()[:REASON]

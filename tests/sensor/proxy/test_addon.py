@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import base64
-import hashlib
 import json
 import re
 import ssl
@@ -13,8 +12,6 @@ from pathlib import Path
 from typing import Any
 
 import pytest
-from cryptography import x509
-from cryptography.hazmat.primitives import serialization
 
 from tests.sensor.proxy.lab import Lab, Proxy
 
@@ -108,44 +105,6 @@ def test_a_coached_person_says_why_and_goes_on(proxy: Proxy) -> None:
     assert b"Not valid any more" in curl(proxy, link[0]).stdout
     found = rows(proxy, "findings")
     assert any(row["title"].endswith("went on past rule think: a translation") for row in found)
-
-
-def test_who_does_not_trust_passes_from_the_next_try(lab: Lab, proxy: Proxy) -> None:
-    trusting_the_server = ("--cacert", str(lab.authority))
-    assert curl(proxy, CHAT, *trusting_the_server, data=prompt("one")).returncode == 60
-    assert b"You said" in curl(proxy, CHAT, *trusting_the_server, data=prompt("two")).stdout
-    (finding,) = rows(proxy, "findings")
-    assert finding["rule"] == "inspection-gap"
-    assert finding["service"] == "openai-api"
-
-
-def test_who_pins_passes_from_the_next_try(lab: Lab, proxy: Proxy) -> None:
-    """TLS 1.3 lets the client finish the handshake before it looks at the key: no alert, only a closed connection."""
-    certificate = x509.load_pem_x509_certificate((lab.folder / "cert.pem").read_bytes())
-    public = certificate.public_key().public_bytes(
-        serialization.Encoding.DER, serialization.PublicFormat.SubjectPublicKeyInfo
-    )
-    pin = f"sha256//{base64.b64encode(hashlib.sha256(public).digest()).decode()}"
-    both = lab.folder / "both.pem"
-    both.write_bytes(proxy.certificate.read_bytes() + lab.authority.read_bytes())
-    options = ("--cacert", str(both), "--pinnedpubkey", pin)
-    assert curl(proxy, CHAT, *options, data=prompt("one")).returncode == 90
-    assert b"You said" in curl(proxy, CHAT, *options, data=prompt("two")).stdout
-    assert [row["rule"] for row in rows(proxy, "findings")] == ["inspection-gap"]
-
-
-def test_a_service_that_is_forbidden_is_no_gap(lab: Lab) -> None:
-    policy = "version: x\ndefault: allow\nrules: [{id: no, match: {service: openai-api}, verdict: block}]\n"
-    with lab.proxy(policy, {}, "--enforce") as proxy:
-        for _ in range(2):
-            assert curl(proxy, CHAT, "--cacert", str(lab.authority), data=prompt("x")).returncode == 60
-
-
-def test_exceptions_are_never_decrypted(lab: Lab) -> None:
-    with lab.proxy(POLICY, {"proxy.exceptions": ["service:openai-api"]}, "--enforce") as proxy:
-        done = curl(proxy, CHAT, "--cacert", str(lab.authority), data=prompt(KEY))
-        assert b"You said" in done.stdout
-        assert proxy.stop() == []
 
 
 def test_names_by_proxy_authentication(lab: Lab, tmp_path: Path) -> None:
