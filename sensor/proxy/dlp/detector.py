@@ -24,7 +24,8 @@ _MEMORY = 16 << 20
 # Written in patterns as `{{assign}}` and `{{end}}`: from a name to the value it is given, in code, configuration,
 # JSON, headers and command lines; and that a token does not go on.
 _PIECES = {
-    "{{assign}}": r"""[\w.\- \t]{0,32}\\?["'\x60\]]{0,2}[ \t]{0,3}(?:=>|:=|==|=|:|,|\(|>)[ \t]{0,3}\\?["'\x60]?""",
+    "{{assign}}": r"""[\w.\- \t]{0,32}\\?["'\x60\]]{0,2}[ \t]{0,3}"""
+    r"""(?:=>|:{1,3}=|\?{1,2}=|[.+]=|==|=|:|,|\(|>)\s{0,8}\\?["'\x60]?""",
     "{{end}}": r"(?:[^A-Za-z0-9_\-+/=]|$)",
 }
 

@@ -20,15 +20,23 @@ _DOC_WORDS = (
     "example", "placeholder", "changeme", "change_me", "change-me", "your-", "your_", "yourkey", "yourtoken", "yourapi",
     "yoursecret", "xxxx", "dummy", "redacted", "insert", "replace", "sample", "notreal", "not-real", "not_real",
     "fakekey", "fake-", "fake_", "foobar", "lorem", "mysecret", "my-secret", "my_secret", "mypassword", "my-token",
-    "my_token", "my-api", "my_api", "apikeyhere", "_here", "-here", "todo", "undefined", "abcdefgh", "abc123",
-    "01234567", "12345678", "87654321", "deadbeef", "00000000", "......", "*****", "<", "${", "{{", "%(", "$(",
+    "my_token", "my-api", "my_api", "apikeyhere", "_here", "-here", "todo", "undefined", "00000000", "......", "*****",
+    "<", "${", "{{", "%(", "$(",
 )  # fmt: skip
+# They say it only where nothing but a name says that it is a secret: a vendor's format weighs more.
+_SEQUENCES = ("abcdefgh", "abc123", "01234567", "12345678", "87654321", "deadbeef")
+
+
+def sequence(value: str) -> bool:
+    """The alphabet or digits in their order."""
+    low = value.lower()
+    return any(word in low[:512] for word in _SEQUENCES)
 
 
 def placeholder(value: str) -> bool:
     """True for what documentation writes in a secret's place."""
     low = value.lower()
-    if any(word in low[:512] for word in _DOC_WORDS):
+    if any(word in low[:512] for word in _DOC_WORDS) or low.endswith(("...", "here")):
         return True
     body = [c for c in low if c.isalnum()]
     return len(body) >= 8 and len(set(body)) <= max(3, min(5, len(body) // 6))
@@ -51,7 +59,7 @@ def pem(value: str) -> bool:
     """RFC 7468: base64 between the lines, of some length and not a stand-in. Headers (RFC 1421) may come first."""
     body = value.partition("KEY")[2].partition("-----")[2].partition("-----")[0]
     lines = [line for line in body.replace("\\r", "").replace("\\n", "\n").split("\n") if ":" not in line]
-    text = "".join("".join(lines).split())
+    text = "".join("".join(lines).split()).rstrip("-")
     if not text.strip("."):
         return False
     return len(text) >= 24 and set(text) <= _PEM_LINES and len(set(text)) >= 12
@@ -70,7 +78,7 @@ _NOT_PASSWORDS = frozenset((
 
 def password(value: str) -> bool:
     """Something that someone chose as a password: mixed characters, not a word, a variable, a path or a hash."""
-    if not 6 <= len(value) <= 128 or value.lower() in _NOT_PASSWORDS or placeholder(value):
+    if not 6 <= len(value) <= 128 or value.lower() in _NOT_PASSWORDS or placeholder(value) or sequence(value):
         return False
     if (
         value[0] in "$<{[(%@&/"
@@ -98,6 +106,7 @@ def literal(value: str) -> bool:
         and not value.endswith(">")
         and value.lower() not in _NOT_PASSWORDS
         and not placeholder(value)
+        and not sequence(value)
     )
 
 
@@ -108,10 +117,12 @@ def secret(value: str) -> bool:
 
 def named(value: str) -> bool:
     """Random text: enough entropy for its length, digits among letters, not an identifier or a path."""
-    if placeholder(value) or not any(c.isdigit() for c in value) or not any(c.isalpha() for c in value):
+    if placeholder(value) or sequence(value):
+        return False
+    if not any(c.isdigit() for c in value) or not any(c.isalpha() for c in value):
         return False
     first, dot, _ = value.partition(".")
-    if dot and first.islower() and first.replace("_", "").isalpha():
+    if dot and first not in ("pk", "sk") and first.islower() and first.replace("_", "").isalpha():
         return False  # a member of a module or an object
     words = value.replace("-", "_").replace(".", "_").replace("/", "_").split("_")
     plain = sum(w.isalpha() or w.isdigit() for w in words)

@@ -4,16 +4,22 @@
 
 import pytest
 
-from sensor.proxy.dlp.likely import entropy, placeholder
+from sensor.proxy.dlp.likely import entropy, named, placeholder, sequence
 from sensor.proxy.dlp.samples import expand
 
 
 @pytest.mark.parametrize(
     "value",
-    ["AKIAIOSFODNN7EXAMPLE", "sk-xxxxxxxxxxxxxxxx", "<your-key>", "YOUR_API_KEY", "0123456789abcdef", "aaaaaaaaaaaaaaaaaaaa", "${TOKEN}", "changeme", "00000000-0000-0000-0000-000000000000"],
+    ["AKIAIOSFODNN7EXAMPLE", "sk-xxxxxxxxxxxxxxxx", "<your-key>", "YOUR_API_KEY", "aaaaaaaaaaaaaaaaaaaa", "${TOKEN}", "changeme", "00000000-0000-0000-0000-000000000000"],
 )  # fmt: skip
 def test_placeholders(value):
     assert placeholder(value)
+
+
+def test_a_sequence_weighs_less_than_a_vendors_format():
+    assert sequence("0123456789abcdef")
+    assert not named("aBcDeFgHiJkLmNoPqRsT0123456789")
+    assert not placeholder("gl" + "pat-aBcDeFgHiJkLmNoPqRsT")
 
 
 def test_random_text_is_no_placeholder():
