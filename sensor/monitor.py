@@ -80,16 +80,13 @@ class _Connection:
     exchanges: int = 0  # reported so far
     waiting: Progress | None = None  # counters from before the service was known
 
-    @property
-    def rung(self) -> str:
-        return evidence.rung(self.name_source, self.app_up, self.app_down, self.content)
-
-    @property
-    def confidence(self) -> float:
+    def grade(self) -> tuple[str, float]:
+        """The rung of evidence, and the confidence."""
+        rung = evidence.rung(self.name_source, self.app_up, self.app_down, self.content)
         if self.match is None:
-            return 0.0
-        return evidence.confidence(
-            self.rung,
+            return rung, 0.0
+        return rung, evidence.confidence(
+            rung,
             self.name_source,
             self.match.role,
             candidates=self.candidates,
@@ -222,6 +219,7 @@ class Monitor:
         flow, flight, match = fact.flow, known.flight, known.match
         who = self._identities.who(flow.client_ip, fact.start)
         role = "relay" if known.relay else match.role if match else ""
+        rung, confidence = known.grade()
         channel = evidence.channel(match.service, match.role, known.client_class) if match else ""
         return Connection(
             time=fact.start,
@@ -248,8 +246,8 @@ class Monitor:
             ech=known.ech,
             **_service(match),
             role=role,
-            evidence=known.rung,
-            confidence=known.confidence,
+            evidence=rung,
+            confidence=confidence,
             channel=channel,
             client_class=known.client_class,
             bytes_up=fact.bytes_up,

@@ -13,7 +13,7 @@ from sensor.wire.dns import DnsMessage, parse_dns, peek_question, type_text
 PENDING = 65_536  # questions without an answer yet; about 600 bytes each
 ANSWER_NS = 10_000_000_000  # resolvers and their clients give up sooner
 
-_Key = tuple[str, int, str, bytes, str, int]
+_Key = tuple[str, int, str, bytes, str, str]  # client, its port, resolver, id, question, type
 
 
 @dataclass(frozen=True, slots=True)
@@ -50,15 +50,16 @@ class Lookups:
         A question that is sent again before its answer is the same lookup. Raises Malformed.
         """
         ended = self.expire(fact.time)
+        ident = fact.payload[:2]
+        if fact.payload[2:3] > b"\x7f":  # a response (RFC 1035 4.1.1)
+            message = parse_dns(fact.payload)
+            name, kind = message.question, message.qtype
+            question = self._pending.pop((fact.dst_ip, fact.dst_port, fact.src_ip, ident, name, kind), None)
+            return [*ended, _answered(fact, message, question)] if kind else ended
         peeked = peek_question(fact.payload)
         if peeked is None:
             return ended
-        name, kind, is_response = peeked
-        ident = fact.payload[:2]
-        if is_response:
-            message = parse_dns(fact.payload)
-            question = self._pending.pop((fact.dst_ip, fact.dst_port, fact.src_ip, ident, name, kind), None)
-            return [*ended, _answered(fact, message, question)]
+        name, kind = peeked[0], type_text(peeked[1])
         self._pending.setdefault((fact.src_ip, fact.src_port, fact.dst_ip, ident, name, kind), fact)
         if len(self._pending) > self._limit:
             ended.append(_unanswered(*self._pending.popitem(last=False)))
@@ -85,6 +86,4 @@ def _answered(fact: Message, message: DnsMessage, question: Message | None) -> A
 
 def _unanswered(key: _Key, fact: Message) -> Asked:
     *_, name, kind = key
-    return Asked(
-        fact.time, fact.src_ip, fact.src_mac, fact.dst_ip, fact.transport, name, type_text(kind), None
-    )
+    return Asked(fact.time, fact.src_ip, fact.src_mac, fact.dst_ip, fact.transport, name, kind, None)

@@ -6,7 +6,9 @@ that matters, where dnspython writes the data of the many record types.
 
 from __future__ import annotations
 
+import re
 import socket
+from base64 import b64encode
 from collections.abc import Iterable, Iterator
 from dataclasses import dataclass
 from functools import lru_cache
@@ -30,6 +32,9 @@ MDNS_FLUSH = 0x8000  # RFC 6762 10.2, top bit of the class
 
 _LEADING = frozenset({CNAME, SVCB, HTTPS})  # records that tell more than their own data
 _POINTER = b"\xc0"  # RFC 1035 4.1.4
+
+_HINTS = {4: ("ipv4hint", 4, socket.AF_INET), 6: ("ipv6hint", 16, socket.AF_INET6)}
+_protocols = re.compile(rb"(?:[\x01-\x1f][a-z0-9/.-]+)+").fullmatch  # lengths and names
 
 _header = Struct(">HHHHHH").unpack_from
 _record_head = Struct(">HHIH").unpack
@@ -253,7 +258,7 @@ def parse_dns(payload: bytes) -> DnsMessage:
     except Malformed:
         cut = True
     answers, _, additional = sections
-    peeked = _answers(payload, question, answers if any(raw.type in _LEADING for raw in answers) else ())
+    peeked = _answers(payload, question, [raw for raw in answers if raw.type in _LEADING])
     return DnsMessage(
         id=ident,
         is_response=bool(flags & 0x8000),
@@ -316,7 +321,36 @@ def _text_of(kind: int, cls: int, payload: bytes, start: int, end: int) -> str:
 
 @lru_cache(1_024)  # names in it are not compressed (RFC 9460 2.2), so it stands alone
 def _service(kind: int, cls: int, data: bytes) -> str:
-    return _text_of(kind, cls, data, 0, len(data))
+    return _usual_service(data) or _text_of(kind, cls, data, 0, len(data))
+
+
+def _usual_service(data: bytes) -> str:
+    """SVCB data of the kind that nearly all sites have, written as dnspython does; "" for any other."""
+    cursor, out = Cursor(data), []
+    priority, target, last = cursor.u16(), cursor.u8(), 0
+    for key, value in cursor.pairs(cursor.left) if priority and not target else ():
+        text = _usual_parameter(key, value) if key > last else ""
+        if not text:
+            return ""
+        out.append(text)
+        last = key
+    return " ".join((f"{priority} .", *out)) if out else ""
+
+
+def _usual_parameter(key: int, value: bytes) -> str:
+    """RFC 9460 14.3.2, RFC 9848. Whole addresses, and protocols that need no escape."""
+    if key == 1 and _protocols(value):
+        names, cursor = [], Cursor(value)
+        while cursor.left:
+            names.append(cursor.vec8().decode("ascii"))
+        return f'alpn="{",".join(names)}"' if all(names) else ""
+    if key == ECH_KEY and len(value) > 5 and int.from_bytes(value[:2], "big") == len(value) - 2:
+        return f'ech="{b64encode(value).decode("ascii")}"'
+    name, size, family = _HINTS.get(key, ("", 1, 0))
+    if not name or not value or len(value) % size:
+        return ""
+    hints = (socket.inet_ntop(family, value[at : at + size]) for at in range(0, len(value), size))
+    return f'{name}="{",".join(hints)}"'
 
 
 class TcpMessages:
