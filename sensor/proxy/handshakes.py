@@ -9,10 +9,10 @@ from mitmproxy.proxy import layer
 
 from sensor.knowledge.catalogue_match import Match
 from sensor.proxy.boundary import Boundary, guarded
+from sensor.proxy.bounded import Dropping
 from sensor.proxy.decide import Key
 from sensor.proxy.flows import fingerprint
 from sensor.proxy.parts import Parts
-from sensor.proxy.passing import Dropping
 from sensor.proxy.people import Client
 from sensor.proxy.rows import Seen
 

@@ -37,6 +37,7 @@ from sensor.proxy import auth, ca, sockets, tenant
 from sensor.proxy.actions import Actions
 from sensor.proxy.addon import Inspection
 from sensor.proxy.analyse import Options
+from sensor.proxy.bounded import BoundedStream
 from sensor.proxy.coach import Grants
 from sensor.proxy.decide import Gaps, Targets
 from sensor.proxy.deliver import Delivery
@@ -45,7 +46,6 @@ from sensor.proxy.keys import HashKey, private_file
 from sensor.proxy.limit import Limiter
 from sensor.proxy.local import Local
 from sensor.proxy.parts import Parts
-from sensor.proxy.passing import BoundedStream
 from sensor.proxy.people import Exceptions, People
 from sensor.proxy.workers import Workers
 

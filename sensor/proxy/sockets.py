@@ -5,10 +5,12 @@ from __future__ import annotations
 
 import time
 from collections.abc import Iterator
+from typing import Any
 
 import wsproto.events
 from mitmproxy.proxy import commands, events, layer
 from mitmproxy.proxy.layers import websocket
+from wsproto.connection import ConnectionState
 from wsproto.frame_protocol import CloseReason
 
 HELD = 16 << 20  # bytes, each way: the longest message, and what waits
@@ -29,7 +31,7 @@ class Several(bytes):
 class Fragments(websocket.Fragmentizer):
     """How mitmproxy cuts what it sends."""
 
-    def __call__(self, content: bytes) -> Iterator[wsproto.events.Message]:
+    def __call__(self, content: bytes) -> Iterator[wsproto.events.Message[Any]]:
         for part in content.parts if isinstance(content, Several) else (content,):
             yield from super().__call__(part)
 
@@ -79,7 +81,7 @@ class BoundedSocket(websocket.WebsocketLayer):
             said.timestamp_end, said.closed_by_client = time.time(), None
             said.close_code, said.close_reason = CloseReason.MESSAGE_TOO_BIG, TOO_BIG
         for ws in (self.server_ws, self.client_ws):
-            if ws.state is wsproto.ConnectionState.OPEN:
+            if ws.state is ConnectionState.OPEN:
                 yield ws.send2(wsproto.events.CloseConnection(CloseReason.MESSAGE_TOO_BIG, TOO_BIG))
         yield commands.CloseConnection(self.context.server)
         yield websocket.WebsocketEndHook(self.flow)
@@ -95,7 +97,7 @@ class BoundedSocket(websocket.WebsocketLayer):
         self._begun = (0, self._begun[1] + len(getattr(event, "data", b"")))
         for _ in self.client_ws.events():
             pass
-        if self.client_ws.state is wsproto.ConnectionState.CLOSED or self._begun[1] > 4 * HELD:
+        if self.client_ws.state is ConnectionState.CLOSED or self._begun[1] > 4 * HELD:
             yield commands.CloseConnection(self.context.client)
             self._handle_event = self.done
 
