@@ -6,6 +6,7 @@ import re
 
 # https://github.com/ClickHouse/ClickHouse/blob/master/src/Common/ErrorCodes.cpp
 CODES = {
+    "NO_SUCH_COLUMN_IN_TABLE": 16,
     "CANNOT_READ_ALL_DATA": 33,
     "UNKNOWN_FUNCTION": 46,
     "NOT_IMPLEMENTED": 48,
@@ -64,7 +65,7 @@ _STATUS = {
     243: 507,
     394: 499,
     **dict.fromkeys(
-        (6, 26, 27, 33, 36, 38, 41, 42, 43, 47, 53, 62, 72, 89, 115, 117, 130, 354, 386, 456, 457), 400
+        (6, 16, 26, 27, 33, 36, 38, 41, 42, 43, 47, 53, 62, 72, 89, 115, 117, 130, 354, 386, 456, 457), 400
     ),
 }
 

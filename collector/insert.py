@@ -8,10 +8,11 @@ from __future__ import annotations
 
 import uuid
 from collections.abc import Iterable, Mapping
+from functools import lru_cache
 from typing import Any
 
 from collector.engine import Engine, identifier, literal, send
-from collector.errors import from_engine
+from collector.errors import Refused, from_engine
 from collector.gate import DATABASE, Insert
 
 # Kept from the client's settings for the final statement; reading the rows has the others.
@@ -39,10 +40,14 @@ def run(
     }
     handle = engine.handle({name: value for name, value in settings.items() if name not in _ONCE}, DATABASE)
     try:
-        columns = wanted.columns or _columns(engine, wanted.table)
+        types = _types(engine, wanted.table)
+        columns = wanted.columns or tuple(types)
+        if unknown := [name for name in columns if name not in types]:
+            raise Refused("NO_SUCH_COLUMN_IN_TABLE", f"No such column {unknown[0]} in table {wanted.table}")
+        defined = ", ".join(f"{identifier(name)} {types[name]}" for name in columns)
+        handle.query(f"CREATE TEMPORARY TABLE batch ({defined}) ENGINE = Memory")
         names = ", ".join(map(identifier, columns))
         source = f"{identifier(DATABASE)}.{identifier(wanted.table)}"
-        handle.query(f"CREATE TEMPORARY TABLE batch ENGINE = Memory AS SELECT {names} FROM {source} LIMIT 0")
         done = send(handle, f"INSERT INTO batch ({names})", wanted.form, data)
         if done["written_rows"]:
             _write(handle, source, columns, {**ours, **_ONE_BLOCK}, sensor)
@@ -63,10 +68,12 @@ def _write(
     handle.query(f"INSERT INTO {source} ({into}) SELECT {values} FROM batch SETTINGS {clause}")
 
 
-def _columns(engine: Engine, table: str) -> tuple[str, ...]:
-    names = engine.value(
-        "SELECT name FROM system.columns WHERE database = {database:String} AND table = {table:String} "
+@lru_cache(64)
+def _types(engine: Engine, table: str) -> dict[str, str]:
+    """Types of the columns that can be written, by name. The schema does not change while it is served."""
+    lines = engine.value(
+        "SELECT name, type FROM system.columns WHERE database = {database:String} AND table = {table:String} "
         "AND default_kind NOT IN ('MATERIALIZED', 'ALIAS') ORDER BY position",
         {"database": DATABASE, "table": table},
     )
-    return tuple(names.split())
+    return dict(line.split("\t", 1) for line in lines.splitlines())
