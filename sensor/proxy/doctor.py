@@ -103,11 +103,8 @@ class Doctor:
     def _upstream(self) -> Found:
         context = ssl.create_default_context(cafile=str(self._proxy.upstream_ca or "") or None)
         context.load_verify_locations(self._proxy.home / ca.PUBLIC)
-        with (
-            socket.create_connection((self._host, 443), TIMEOUT) as plain,
-            context.wrap_socket(plain, server_hostname=self._host) as tls,
-        ):
-            issuer = _issuer(tls)
+        with socket.create_connection((self._host, 443), TIMEOUT) as connection:
+            issuer = _issuer(connection, self._host, context)
         if issuer == ca.certificate(self._proxy.home).subject:
             return "through the gateway, as a client", None
         return f"directly, certificate of {issuer.rfc4514_string()}", True
@@ -150,13 +147,8 @@ class Doctor:
         return f"{self._plain}, with its own certificate", True
 
     def _issuer(self, host: str, context: ssl.SSLContext) -> x509.Name:
-        """Whose certificate a client is shown. It sends a request: a client that leaves without counts as one
-        that pins."""
-        with self._tunnel(host) as connection, context.wrap_socket(connection, server_hostname=host) as tls:
-            issuer = _issuer(tls)
-            tls.sendall(f"HEAD / HTTP/1.1\r\nhost: {host}\r\nconnection: close\r\n\r\n".encode())
-            tls.recv(1)
-        return issuer
+        with self._tunnel(host) as connection:
+            return _issuer(connection, host, context)
 
     def _tunnel(self, host: str) -> socket.socket:
         """A connection to a name as a client has it in this mode."""
@@ -232,5 +224,11 @@ def _socks(where: Where, host: str, user: str) -> socket.socket:
     return connection
 
 
-def _issuer(tls: ssl.SSLSocket) -> x509.Name:
-    return x509.load_der_x509_certificate(tls.getpeercert(binary_form=True) or b"").issuer
+def _issuer(connection: socket.socket, host: str, context: ssl.SSLContext) -> x509.Name:
+    """Whose certificate a client is shown. It sends a request: a client that leaves without counts as one that
+    pins."""
+    with context.wrap_socket(connection, server_hostname=host) as tls:
+        issuer = x509.load_der_x509_certificate(tls.getpeercert(binary_form=True) or b"").issuer
+        tls.sendall(f"HEAD / HTTP/1.1\r\nhost: {host}\r\nconnection: close\r\n\r\n".encode())
+        tls.recv(1)
+    return issuer
