@@ -10,7 +10,19 @@ from functools import lru_cache
 from hashlib import md5, sha256
 from typing import Any, TypeVar
 
-from sensor.wire.tls import ALPN, GREASE, SERVER_NAME, ClientHello
+from sensor.wire.tls import (
+    ALPN,
+    GREASE,
+    GROUPS,
+    POINT_FORMATS,
+    SERVER_NAME,
+    SIGNATURES,
+    VERSIONS,
+    ClientHello,
+    protocols,
+    u16s,
+    vector,
+)
 
 _VERSIONS = {
     0x0304: "13", 0x0303: "12", 0x0302: "11", 0x0301: "10", 0x0300: "s3", 0x0002: "s2",
@@ -25,9 +37,10 @@ T = TypeVar("T")
 
 def ja3_text(hello: ClientHello) -> str:
     """Version, ciphers, extensions, groups and point formats in decimal, GREASE left out."""
+    bodies = hello.bodies
     kinds = "-".join([str(kind) for kind, _ in hello.extensions if kind not in GREASE])
-    ciphers, groups, formats = map(_decimal, (hello.cipher_suites, hello.groups, hello.point_formats))
-    return f"{hello.version},{ciphers},{kinds},{groups},{formats}"
+    groups, formats = _groups(bodies.get(GROUPS, b"")), _formats(bodies.get(POINT_FORMATS, b""))
+    return f"{hello.version},{_ciphers(hello.cipher_suites)[0]},{kinds},{groups},{formats}"
 
 
 def ja3(hello: ClientHello) -> str:
@@ -37,12 +50,13 @@ def ja3(hello: ClientHello) -> str:
 
 def ja4(hello: ClientHello, transport: str) -> str:
     """`transport`: t for TLS over TCP, q for QUIC, d for DTLS."""
+    bodies = hello.bodies
     kinds = tuple(sorted([kind for kind, _ in hello.extensions if kind not in GREASE]))
-    sni = "d" if SERVER_NAME in kinds else "i"
-    count, ciphers = _ciphers(hello.cipher_suites)
-    version = _version(hello.supported_versions, (hello.version,))
-    first = f"{transport}{version}{sni}{count}{min(len(kinds), 99):02}{_alpn(hello.alpn)}"
-    return f"{first}_{ciphers}_{_third(kinds, hello.signature_algorithms)}"
+    sni = "d" if SERVER_NAME in bodies else "i"
+    _, count, ciphers = _ciphers(hello.cipher_suites)
+    version = _version(bodies.get(VERSIONS, b""), (hello.version,))
+    first = f"{transport}{version}{sni}{count}{min(len(kinds), 99):02}{_alpn(bodies.get(ALPN, b''))}"
+    return f"{first}_{ciphers}_{_third(kinds, bodies.get(SIGNATURES, b''))}"
 
 
 def _remembered(make: Callable[..., T]) -> Callable[..., T]:
@@ -59,15 +73,20 @@ def _remembered(make: Callable[..., T]) -> Callable[..., T]:
 
 
 @_remembered
-def _decimal(values: tuple[int, ...]) -> str:
-    return "-".join(map(str, _plain(values)))
+def _ciphers(suites: tuple[int, ...]) -> tuple[str, str, str]:
+    """In decimal; how many, two digits; the hash."""
+    plain = _plain(suites)
+    return "-".join(map(str, plain)), f"{min(len(plain), 99):02}", _hash(sorted(plain))
 
 
 @_remembered
-def _ciphers(suites: tuple[int, ...]) -> tuple[str, str]:
-    """How many, two digits, and the hash."""
-    plain = sorted(_plain(suites))
-    return f"{min(len(plain), 99):02}", _hash(plain)
+def _groups(body: bytes) -> str:
+    return "-".join(map(str, _plain(u16s(vector(body, 2)))))
+
+
+@_remembered
+def _formats(body: bytes) -> str:
+    return "-".join(map(str, _plain(vector(body, 1))))
 
 
 def _plain(values: Iterable[int]) -> list[int]:
@@ -75,16 +94,16 @@ def _plain(values: Iterable[int]) -> list[int]:
 
 
 @_remembered
-def _version(offered: tuple[int, ...], legacy: tuple[int, ...]) -> str:
+def _version(body: bytes, legacy: tuple[int, ...]) -> str:
     # DTLS counts downwards: 0xfefc is newer than 0xfeff.
-    newest = max(_plain(offered) or legacy, key=lambda v: -v if v >> 8 == 0xFE else v)
+    newest = max(_plain(u16s(vector(body, 1))) or legacy, key=lambda v: -v if v >> 8 == 0xFE else v)
     return _VERSIONS.get(newest, "00")
 
 
 @_remembered
-def _alpn(offered: tuple[bytes, ...]) -> str:
+def _alpn(body: bytes) -> str:
     """First and last character of the first protocol, or of its hex when either is not alphanumeric."""
-    protocol = next(iter(offered), b"")
+    protocol = next(iter(protocols(body)), b"")
     if not protocol:
         return "00"
     if not (protocol[:1].isalnum() and protocol[-1:].isalnum()):  # bytes: ASCII only
@@ -93,9 +112,9 @@ def _alpn(offered: tuple[bytes, ...]) -> str:
 
 
 @_remembered
-def _third(kinds: tuple[int, ...], signatures: tuple[int, ...]) -> str:
+def _third(kinds: tuple[int, ...], signatures: bytes) -> str:
     rest = [kind for kind in kinds if kind not in (SERVER_NAME, ALPN)]
-    return _hash(rest, _plain(signatures)) if rest else _NOTHING
+    return _hash(rest, _plain(u16s(vector(signatures, 2)))) if rest else _NOTHING
 
 
 def _hash(*lists: list[int]) -> str:

@@ -29,19 +29,20 @@ Extensions = tuple[tuple[int, bytes], ...]
 GREASE = frozenset(0x1010 * high + 0x0A0A for high in range(16))  # RFC 8701 2
 
 
-def _u16s(raw: bytes) -> tuple[int, ...]:
+def u16s(raw: bytes) -> tuple[int, ...]:
     """Whole 16-bit numbers of `raw`; an odd last byte is left."""
     count = len(raw) >> 1
     return unpack(f">{count}H", raw[: count * 2])
 
 
-def _vector(raw: bytes, width: int) -> bytes:
+def vector(raw: bytes, width: int) -> bytes:
     """What is behind the `width`-byte length that begins `raw`, as far as it is there."""
     return raw[width : width + int.from_bytes(raw[:width], "big")]
 
 
-def _names(raw: bytes) -> tuple[bytes, ...]:
-    """ProtocolNameList, RFC 7301 3.1."""
+def protocols(body: bytes) -> tuple[bytes, ...]:
+    """Those of an ALPN extension, RFC 7301 3.1."""
+    raw = vector(body, 2)
     cursor, out = Cursor(raw), []
     while cursor.left:
         try:
@@ -60,6 +61,11 @@ class ClientHello:
     compression: bytes
     extensions: Extensions
     cookie: bytes = b""  # DTLS only, RFC 6347 4.2.1
+
+    @property
+    def bodies(self) -> dict[int, bytes]:
+        """Content of the first extension of each type."""
+        return dict(self.extensions[::-1])
 
     def extension(self, kind: int) -> bytes:
         """Content of the first extension of that type; empty when there is none."""
@@ -86,23 +92,23 @@ class ClientHello:
 
     @property
     def alpn(self) -> tuple[bytes, ...]:
-        return _names(_vector(self.extension(ALPN), 2))
+        return protocols(self.extension(ALPN))
 
     @property
     def supported_versions(self) -> tuple[int, ...]:
-        return _u16s(_vector(self.extension(VERSIONS), 1))
+        return u16s(vector(self.extension(VERSIONS), 1))
 
     @property
     def groups(self) -> tuple[int, ...]:
-        return _u16s(_vector(self.extension(GROUPS), 2))
+        return u16s(vector(self.extension(GROUPS), 2))
 
     @property
     def point_formats(self) -> tuple[int, ...]:
-        return tuple(_vector(self.extension(POINT_FORMATS), 1))
+        return tuple(vector(self.extension(POINT_FORMATS), 1))
 
     @property
     def signature_algorithms(self) -> tuple[int, ...]:
-        return _u16s(_vector(self.extension(SIGNATURES), 2))
+        return u16s(vector(self.extension(SIGNATURES), 2))
 
     @property
     def ech(self) -> bool:
@@ -132,7 +138,7 @@ class ServerHello:
         """The protocol chosen; empty when it is not readable (TLS 1.3 encrypts it)."""
         for kind, body in self.extensions:
             if kind == ALPN:
-                return next(iter(_names(_vector(body, 2))), b"")
+                return next(iter(protocols(body)), b"")
         return b""
 
     @property
@@ -187,7 +193,7 @@ def _client_hello(body: Cursor, dtls: bool) -> ClientHello:
     version, random, session_id = body.u16(), body.take(32), body.vec8()
     cookie = body.vec8() if dtls else b""
     # An odd length is a broken list, but what follows it is still where the length says.
-    suites, compression = _u16s(body.vec16()), body.vec8()
+    suites, compression = u16s(body.vec16()), body.vec8()
     extensions = body.pairs(body.u16()) if body.left else ()  # none at all in SSL 3.0 and early TLS 1.0
     return ClientHello(version, random, session_id, suites, compression, extensions, cookie)
 
