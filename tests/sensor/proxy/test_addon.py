@@ -13,7 +13,7 @@ from typing import Any
 
 import pytest
 
-from tests.sensor.proxy.lab import Lab, Proxy
+from tests.sensor.proxy.lab import ROOT, Lab, Proxy
 
 CHAT = "https://api.openai.com/v1/chat/completions"
 KEY = "gh" + "p_16C7e42F292c6912E7710c838347Ae178B4a"  # in the shape of a token, and none
@@ -72,6 +72,13 @@ def test_curl_streaming_and_not_with_placeholders_put_back(proxy: Proxy) -> None
     assert all(b"<EMAIL_1>" in body and b"jane.roe" not in body for body in bodies)
     found = rows(proxy, "exchanges")
     assert [row["stream"] for row in found] == [False, True]
+    for row in found:
+        assert (row["service"], row["operation"], row["model"]) == ("openai-api", "chat", "model-x")
+        assert (row["messages"], row["attachments"], row["tools"]) == (["user;26"], [], [])
+        assert (row["account"], row["key_hash"], row["cost_usd"]) == ("", "", None)
+        assert (row["policy"], row["status"], row["retry"]) == ("hidden", 200, False)
+        assert row["ttfb_ms"] > 0
+    assert found[0]["tokens_out"] == len("You said: Ask <EMAIL_1>") // 4
     assert all(
         row["client_flow_id"].startswith("1:") and row["server_flow_id"].startswith("1:") for row in found
     )
@@ -127,6 +134,26 @@ def test_tenant_headers(lab: Lab) -> None:
         curl(proxy, "https://api.anthropic.com/v1/messages", data=prompt("x"))
         headers = [one["headers"].get("chatgpt-allowed-workspace-id") for one in proxy.received()]
     assert headers == ["ws-1", None]
+
+
+@pytest.mark.parametrize("set_to", ["closed", "open"])
+def test_when_our_own_code_fails(lab: Lab, set_to: str) -> None:
+    """What policy may forbid goes on only when set to fail open; the answer always does."""
+    script = Path(__file__).parent / "clients" / "broken_addon.py"
+    command = [str(ROOT / ".venv-proxy/bin/python"), str(script), set_to]
+    done = subprocess.run(
+        command, capture_output=True, text=True, timeout=30, env={"PYTHONPATH": str(ROOT)}, cwd=ROOT
+    )
+    assert done.returncode == 0, done.stderr
+    closed = set_to == "closed"
+    assert json.loads(done.stdout) == {
+        "request": 403 if closed else None,
+        "client": {"dropped": closed, "problems": ["failed"]},
+        "server": {"dropped": False, "problems": ["failed"]},
+        "errors": 3,
+    }
+    assert "ZeroDivisionError" in done.stderr
+    assert "a secret" not in done.stderr
 
 
 def test_no_secret_is_written_anywhere(proxy: Proxy) -> None:
