@@ -10,52 +10,91 @@ from sensor.knowledge import catalogue_compile, catalogue_rules
 from sensor.knowledge.catalogue import load
 from sensor.knowledge.catalogue_rules import dump, read
 
-PACKAGED = load()
-RULES = catalogue_compile.rules(PACKAGED.contents, PACKAGED.id)
+ACME = """\
+vendor: acme
+name: Acme
+services:
+  - id: acme
+    name: Acme
+    category: chat
+    hosts: {app: [acme.example], api: ["=api.acme.example", "*.ai.acme.example"]}
+    addresses: [192.0.2.0/24]
+    requests: [{host: shared.example, path: POST /acme/*/chat}]
+    servers: [{ports: [4711], paths: [/v1/acme], response_headers: {server: acme}, body: hello}]
+    sources: [https://acme.example]
+    checked: 2026-11-22
+    fires: [acme.example]
+    silent: [notacme.example]
+"""
+CLIENTS = "user_agents: [{pattern: Acme-CLI, class: cli}, {pattern: acme, class: sdk}]\n"
+RESOLVERS = (
+    "resolvers: [{provider: P, names: [dns.example], addresses: [192.0.2.53], source: https://e.org}]\n"
+)
 
 
 @pytest.fixture
-def kept(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
-    """What `load` keeps of the packaged catalogue."""
-    monkeypatch.setenv("XDG_CACHE_HOME", str(tmp_path))
-    monkeypatch.setattr(catalogue_compile, "read", lambda *_: PACKAGED.contents)
-    load()
-    (path,) = (tmp_path / "aiscope").glob("rules-*.json")
+def root(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
+    monkeypatch.setenv("XDG_CACHE_HOME", str(tmp_path / "cache"))
+    (tmp_path / "services").mkdir()
+    (tmp_path / "services" / "acme.yaml").write_text(ACME)
+    for name, text in (("version", "7\n"), ("clients", CLIENTS), ("resolvers", RESOLVERS)):
+        (tmp_path / f"{name}.yaml").write_text(text)
+    return tmp_path
+
+
+@pytest.fixture
+def kept(root: Path) -> Path:
+    """What `load` keeps of it."""
+    load(root)
+    (path,) = (root / "cache" / "aiscope").glob("rules-*.json")
     return path
 
 
-def test_what_comes_from_the_cache_is_the_same(kept: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_what_comes_from_the_cache_is_the_same(
+    root: Path, kept: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
     assert kept.stat().st_mode & 0o777 == 0o600
+    first = load(root, cache=False)
     monkeypatch.setattr(catalogue_compile, "rules", lambda *_: pytest.fail("compiled again"))
-    again = load()
-    assert again.id == PACKAGED.id
-    assert again.watch() == PACKAGED.watch()
-    for entry in PACKAGED.services.values():
-        for case in (case for case in entry.service.fires if isinstance(case, str)):
-            assert again.match(case) == PACKAGED.match(case) is not None
-    assert again.client_class("", "claude-cli/1.0") == PACKAGED.client_class("", "claude-cli/1.0") != ""
+    again = load(root)
+    assert again.id == first.id
+    assert again.watch() == first.watch()
+    for name in ("www.acme.example", "api.acme.example", "x.ai.acme.example", "example"):
+        assert again.match(name) == first.match(name)
+    assert again.match_address("192.0.2.1") == first.match_address("192.0.2.1") is not None
+    asked = ("POST", "shared.example", 443, "/acme/1/chat?x")
+    assert again.match_request(*asked) == first.match_request(*asked) is not None
+    served = ("GET", "h", 4711, "/v1/acme", {}, {"server": "Acme/1"}, b"hello, world")
+    assert again.match_request(*served) == first.match_request(*served) is not None
+    assert again.client_class("", "acme-cli/1.0") == first.client_class("", "acme-cli/1.0") == "cli"
+    assert again.services == first.services  # read from the files now
 
 
-def test_what_was_changed_is_made_again(kept: Path) -> None:
+def test_what_was_changed_is_made_again(root: Path, kept: Path) -> None:
     good = kept.read_bytes()
-    kept.write_bytes(good.replace(b"api.openai.com", b"api.evil.example"))
-    found = load().match("api.openai.com")
-    assert found
-    assert found.service == "openai-api"
+    kept.write_bytes(good.replace(b"acme.example", b"evil.example"))
+    assert load(root).match("acme.example") is not None
     assert kept.read_bytes() == good
 
 
-def test_another_release_reads_the_files(kept: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_a_changed_file_is_read_again(root: Path, kept: Path) -> None:
+    before = load(root)
+    (root / "clients.yaml").write_text(CLIENTS.replace("sdk", "library"))
+    after = load(root)
+    assert after.client_class("", "acme") == "library"
+    assert after.id != before.id
+
+
+def test_another_release_reads_the_files(root: Path, kept: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     before = kept.read_bytes()
     monkeypatch.setattr(catalogue_rules, "FORM", "of the next release")
-    load()
+    load(root)
     assert kept.read_bytes() != before
 
 
-def test_dump_and_read() -> None:
-    assert dump(read(dump(RULES)) or RULES) == dump(RULES)
-
-
-@pytest.mark.parametrize("data", [b"", b"\n", b"{}", b"x" * 64 + b"\n{}", dump(RULES)[:-1]])
-def test_what_is_not_whole_is_nothing(data: bytes) -> None:
+@pytest.mark.parametrize("data", [b"", b"\n", b"{}", b"x" * 64 + b"\n{}"])
+def test_what_is_not_whole_is_nothing(root: Path, data: bytes) -> None:
+    made = catalogue_compile.rules(load(root).contents, "7-x")
+    assert dump(read(dump(made)) or made) == dump(made)
+    assert read(dump(made)[:-1]) is None
     assert read(data) is None
