@@ -4,6 +4,7 @@ server. Needs root."""
 from __future__ import annotations
 
 import os
+import re
 import subprocess
 import sys
 from collections.abc import Iterator
@@ -61,7 +62,8 @@ class Gateway:
         try:
             yield
         finally:
-            _run(*self.at("gateway"), "nft", "flush", "ruleset")
+            table = re.findall(r"(?m)^table (.+) \{", (RULES / file).read_text())[0]
+            _run(*self.at("gateway"), "nft", "delete", "table", *table.split())
 
     def counted(self) -> int:
         """Packets that the rules met."""
