@@ -11,7 +11,7 @@ import os
 import re
 import threading
 import time
-from collections.abc import Callable, Iterable, Iterator, Mapping
+from collections.abc import Callable, Generator, Iterable, Mapping
 from functools import cached_property
 from pathlib import Path
 from typing import Any
@@ -51,6 +51,7 @@ class Answer:
         self._query = (exact, form, parameters)
         self._stream: Any = None
         self._closed = False
+        self._lock = threading.Lock()  # a request that is given up may be closed while its thread is at work
         self.summary = {"read_rows": 0, "read_bytes": 0, "result_rows": 0, "result_bytes": 0}
         self._parts = self._make()
         try:
@@ -61,13 +62,14 @@ class Answer:
 
     def next(self) -> bytes | None:
         """The next part, None after the last."""
-        if self._first is not None:
-            part, self._first = self._first, None
-            return part
-        try:
-            return next(self._parts, None)
-        except RuntimeError as error:
-            raise from_engine(error) from None
+        with self._lock:
+            if self._first is not None:
+                part, self._first = self._first, None
+                return part
+            try:
+                return next(self._parts, None)
+            except RuntimeError as error:
+                raise from_engine(error) from None
 
     def gather(self, size: int, seconds: float) -> tuple[list[bytes], bool]:
         """Parts until they are so many bytes or so much time is over; and whether these are all, and it is closed."""
@@ -86,17 +88,19 @@ class Answer:
         return held, True
 
     def close(self) -> None:
-        """Stop the statement if it still runs, and free its handle."""
-        if self._closed:
-            return
-        self._closed = True
-        if self._stream is not None:
-            with contextlib.suppress(RuntimeError):  # it had failed
-                self._stream.close()
-            self._stream = None
-        self._handle.close()
+        """Stop the statement if it still runs, and free its handle: last, or what hangs on it crashes the engine."""
+        with self._lock:
+            if self._closed:
+                return
+            self._closed = True
+            self._parts.close()
+            if self._stream is not None:
+                with contextlib.suppress(RuntimeError):  # it had failed
+                    self._stream.close()
+                self._stream = None
+            self._handle.close()
 
-    def _make(self) -> Iterator[bytes]:
+    def _make(self) -> Generator[bytes, None, None]:
         text, form = self._text, self._form
         if not _STREAMED.match(text) or _INSERTS.search(text):
             return self._whole()
@@ -108,12 +112,12 @@ class Answer:
             return self._named(2 if named[2] else 1)
         return self._whole()
 
-    def _streamed(self) -> Iterator[bytes]:
+    def _streamed(self) -> Generator[bytes, None, None]:
         self._stream = self._handle.send_query(*self._query)
         for part in self._stream:
             yield self._counted(part)
 
-    def _named(self, lines: int) -> Iterator[bytes]:
+    def _named(self, lines: int) -> Generator[bytes, None, None]:
         """Every part of the engine's begins with the names; only the first keeps them."""
         head = b""
         for part in self._streamed():
@@ -125,7 +129,7 @@ class Answer:
         if not head:
             yield from self._whole()
 
-    def _arrow(self) -> Iterator[bytes]:
+    def _arrow(self) -> Generator[bytes, None, None]:
         """Every part of the engine's is a stream of its own: here they become one."""
         sink, writer = io.BytesIO(), None
         for part in self._streamed():
@@ -140,7 +144,7 @@ class Answer:
             writer.close()
             yield _drained(sink)
 
-    def _whole(self) -> Iterator[bytes]:
+    def _whole(self) -> Generator[bytes, None, None]:
         yield self._counted(self._handle.query(*self._query))
 
     def _counted(self, result: Any) -> bytes:
