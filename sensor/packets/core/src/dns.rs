@@ -30,17 +30,24 @@ pub fn peek_question(payload: &[u8]) -> Result<Option<(String, bool)>, Stop> {
 
 /// A name at the cursor, pointers followed (RFC 1035 4.1.4): lower case, without the last dot.
 fn read_name(cursor: &mut Cursor<'_>, data: &[u8]) -> Result<String, Stop> {
+    let mut text = Vec::with_capacity(64);
+    walk_name(cursor, data, |label| push_label(&mut text, label))?;
+    text.truncate(NAME_MAX);
+    String::from_utf8(text).map_err(|_| Stop::Malformed)
+}
+
+/// Calls `each` with the labels of the name at the cursor.
+fn walk_name(cursor: &mut Cursor<'_>, data: &[u8], mut each: impl FnMut(&[u8])) -> Result<(), Stop> {
     let have = cursor.end.min(data.len());
     let data = data.get(..have).unwrap_or(data);
     let (mut pos, mut limit) = (cursor.pos, cursor.pos);
-    let (mut text, mut size, mut behind) = (Vec::with_capacity(64), 0_usize, None);
+    let (mut size, mut behind) = (0_usize, None);
     while let Some(&length) = data.get(pos) {
         let after = pos.saturating_add(1).saturating_add(usize::from(length));
         match length {
             0 => {
                 cursor.pos = behind.unwrap_or(after);
-                text.truncate(NAME_MAX);
-                return String::from_utf8(text).map_err(|_| Stop::Malformed);
+                return Ok(());
             }
             1..=63 => {
                 size = size.saturating_add(usize::from(length)).saturating_add(1);
@@ -48,7 +55,7 @@ fn read_name(cursor: &mut Cursor<'_>, data: &[u8]) -> Result<String, Stop> {
                 if size > 254 {
                     break;
                 }
-                push_label(&mut text, label, size > usize::from(length).saturating_add(1));
+                each(label);
                 pos = after;
             }
             192.. => {
@@ -82,8 +89,8 @@ const PLAIN: [bool; 256] = {
 };
 
 /// What is pushed is ASCII.
-fn push_label(text: &mut Vec<u8>, label: &[u8], dot: bool) {
-    if dot {
+fn push_label(text: &mut Vec<u8>, label: &[u8]) {
+    if !text.is_empty() {
         text.push(b'.');
     }
     if label.iter().all(|&byte| PLAIN.get(usize::from(byte)) == Some(&true)) {
@@ -96,8 +103,8 @@ fn push_label(text: &mut Vec<u8>, label: &[u8], dot: bool) {
 #[derive(Debug, Default, PartialEq, Eq)]
 pub struct Answers {
     pub question: String,
-    /// Owner, address, TTL in seconds.
-    pub addresses: Vec<(String, Address, u32)>,
+    /// Address, TTL in seconds.
+    pub addresses: Vec<(Address, u32)>,
     /// CNAME: owner, target.
     pub chain: Vec<(String, String)>,
     /// Public names of ECH configurations in HTTPS and SVCB records.
@@ -125,7 +132,8 @@ pub fn peek_answers(payload: &[u8]) -> Result<Answers, Stop> {
 }
 
 fn record(cursor: &mut Cursor<'_>, payload: &[u8], out: &mut Answers) -> Result<(), Stop> {
-    let owner = read_name(cursor, payload)?;
+    let mut owner = *cursor;
+    walk_name(cursor, payload, |_| {})?;
     let (kind, _class, ttl) = (cursor.u16()?, cursor.u16()?, cursor.u32()?);
     let size = usize::from(cursor.u16()?);
     let start = cursor.pos;
@@ -134,12 +142,12 @@ fn record(cursor: &mut Cursor<'_>, payload: &[u8], out: &mut Answers) -> Result<
     let seconds = if ttl >> 31 == 0 { ttl } else { 0 };
     let mut inner = Cursor::new(data);
     match (kind, size) {
-        (A, 4) => out.addresses.push((owner, Address::v4(inner.array()?), seconds)),
-        (AAAA, 16) => out.addresses.push((owner, Address::v6(inner.array()?), seconds)),
+        (A, 4) => out.addresses.push((Address::v4(inner.array()?), seconds)),
+        (AAAA, 16) => out.addresses.push((Address::v6(inner.array()?), seconds)),
         (A | AAAA, _) => return Err(Stop::Malformed),
         (CNAME, _) => {
             let mut target = Cursor::within(payload, start, cursor.pos);
-            out.chain.push((owner, read_name(&mut target, payload)?));
+            out.chain.push((read_name(&mut owner, payload)?, read_name(&mut target, payload)?));
         }
         (HTTPS | SVCB, _) => out.ech_names.extend(ech_names(data)?),
         _ => {}
@@ -151,7 +159,7 @@ fn record(cursor: &mut Cursor<'_>, payload: &[u8], out: &mut Answers) -> Result<
 fn ech_names(rdata: &[u8]) -> Result<Vec<String>, Stop> {
     let mut cursor = Cursor::new(rdata);
     cursor.u16()?;
-    read_name(&mut cursor, rdata)?;
+    walk_name(&mut cursor, rdata, |_| {})?;
     let mut found = None;
     cursor.pairs(cursor.left(), |key, configs| {
         if key == ECH_KEY && found.is_none() {

@@ -4,6 +4,9 @@ use crate::bytes::{array, be16, be32, from, u8_at};
 use crate::ip;
 use crate::table::{Key, Side};
 
+/// LINKTYPE_ETHERNET
+pub const ETHERNET: u32 = 1;
+
 #[derive(Clone, Copy, PartialEq, Eq, Debug, Default)]
 pub enum Tunnel {
     #[default]
@@ -128,8 +131,13 @@ impl<'a> Decoder<'a> {
         self.around.tunnels.clear();
         let rest = Rest { data, wire: (length as usize).max(data.len()) };
         self.start = data.as_ptr().addr();
-        let first = first(link, rest).unwrap_or(Next::Done(Found::Undecodable));
-        self.run(first)
+        // Nearly all are Ethernet and need no second step.
+        let step = if link == ETHERNET { self.ethernet(rest) } else { first(link, rest) };
+        match step {
+            Some(Next::Done(found)) => found,
+            Some(next) => self.run(next),
+            None => Found::Undecodable,
+        }
     }
 
     pub fn run(&mut self, mut next: Next<'a>) -> Found {
@@ -197,11 +205,9 @@ impl<'a> Decoder<'a> {
     }
 }
 
-/// LINKTYPE values of tcpdump.org.
-#[inline(always)]
+/// The other LINKTYPE values of tcpdump.org.
 fn first(link: u32, rest: Rest<'_>) -> Option<Next<'_>> {
     Some(match link {
-        1 => Next::Ethernet(rest),
         12 | 14 | 101 => Next::Ip(rest),
         228 => Next::Ipv4(rest),
         229 => Next::Ipv6(rest),

@@ -4,6 +4,7 @@ use crate::block::{Record, spread, unpack};
 use crate::engine::Core;
 use crate::evidence::{Evidence, Kept};
 use crate::facts::Fact;
+use crate::link::ETHERNET;
 use crate::names::News;
 use crate::ring::{Instruction, RETIRE_MS, Ring, wait};
 use crate::watch::Watch;
@@ -13,8 +14,6 @@ use std::sync::{Arc, Condvar, Mutex, MutexGuard, PoisonError};
 use std::thread::JoinHandle;
 use std::time::{Duration, Instant, SystemTime, UNIX_EPOCH};
 
-/// LINKTYPE_ETHERNET
-const ETHERNET: u32 = 1;
 /// Facts that wait for Python; beyond it workers wait, and the kernel counts what finds no room.
 const WAITING: usize = 1 << 18;
 /// How far the engine's time stays behind the clock: what is in an open block is older than now.

@@ -108,7 +108,7 @@ impl Names {
         let name = if watched { Some(question) } else { in_chain(&answers, watch) };
         let Some(name) = name.filter(|name| !name.is_empty()) else { return watched };
         let name: Arc<str> = Arc::from(name);
-        for (_, address, ttl) in &answers.addresses {
+        for (address, ttl) in &answers.addresses {
             let life = i64::from(*ttl).saturating_mul(SECOND).max(self.least).min(self.most);
             let until = time.saturating_add(life);
             self.tell(News::Name(client, *address, Arc::clone(&name), until), tally);

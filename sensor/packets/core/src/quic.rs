@@ -90,8 +90,7 @@ fn crypto_frames(payload: &[u8]) -> Result<Vec<(u64, &[u8])>, Stop> {
     while cursor.left() > 0 {
         match cursor.u8()? {
             0x00 => {
-                let padding = cursor.rest().iter().take_while(|&&byte| byte == 0).count();
-                cursor.take(padding)?;
+                cursor.take(zeros(cursor.rest()))?;
             }
             0x01 => {}
             kind @ (0x02 | 0x03) => skip_ack(&mut cursor, kind == 0x03)?,
@@ -110,6 +109,13 @@ fn crypto_frames(payload: &[u8]) -> Result<Vec<(u64, &[u8])>, Stop> {
         }
     }
     Ok(out)
+}
+
+/// How many the bytes begin with. Padding is most of many an Initial.
+fn zeros(bytes: &[u8]) -> usize {
+    let blocks = bytes.chunks_exact(32).take_while(|block| **block == [0; 32]).count();
+    let start = blocks.saturating_mul(32);
+    start.saturating_add(from(bytes, start).iter().take_while(|&&byte| byte == 0).count())
 }
 
 /// RFC 9000 19.3.
