@@ -50,6 +50,7 @@ from sensor.proxy.people import Exceptions, People
 from sensor.proxy.workers import Workers
 
 HASH_KEY = "hash.key"
+INTERCEPTING = ("transparent", "wireguard")
 ASKING = ("regular", "socks5")  # modes in which clients can be asked for a name and a password
 WIREGUARD_KEYS = "wireguard.conf"  # the name that mitmproxy looks for in its folder
 WIREGUARD_CLIENT = "wireguard-client.conf"
@@ -170,6 +171,8 @@ def master(settings: Settings, made: Parts, check: auth.Check | None) -> tuple[M
     )
     upstream = str(proxy.upstream_ca) if proxy.upstream_ca else None
     found.options.update(
+        # Not open to the Internet: for private addresses, names, or what a gateway sends.
+        block_global=check is None and proxy.mode not in INTERCEPTING,
         proxyauth="any" if check else None,
         ssl_verify_upstream_trusted_ca=upstream,
         validate_inbound_headers=True,

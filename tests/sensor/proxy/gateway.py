@@ -16,6 +16,7 @@ from tests.sensor.proxy import vendors
 from tests.sensor.proxy.lab import NAMES, ROOT, Lab, running
 
 CLIENT, GATEWAY, SERVER = "10.91.1.2", "10.91.1.1", "10.91.2.2"
+PUBLIC = "9.91.1.2"  # of the client as well: no private address
 CLIENT6, GATEWAY6, SERVER6 = "fd91:1::2", "fd91:1::1", "fd91:2::2"
 RULES = ROOT / "deploy" / "nftables"
 PORT = 8080  # that of the rules
@@ -86,6 +87,8 @@ def _wire(name: str) -> None:
             _run("ip", "-n", where, "link", "set", link, "up")
         _run("ip", "-n", here, "route", "add", "default", "via", f"10.91.{net}.1")
         _run("ip", "-n", here, "route", "add", "default", "via", f"fd91:{net}::1")
+    _run("ip", "-n", f"{name}-client", "address", "add", f"{PUBLIC}/32", "dev", "eth0")
+    _run("ip", "-n", f"{name}-gateway", "route", "add", PUBLIC, "dev", "eth1")
     forwarding = ("sysctl", "-qw", "net.ipv4.ip_forward=1", "net.ipv6.conf.all.forwarding=1")
     _run("ip", "netns", "exec", f"{name}-gateway", *forwarding)
 

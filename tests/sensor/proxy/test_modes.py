@@ -13,7 +13,17 @@ from typing import Any
 import pytest
 
 from sensor.wire.community import community_id
-from tests.sensor.proxy.gateway import CLIENT, CLIENT6, GATEWAY, PORT, SERVER, SERVER6, Gateway, gateway
+from tests.sensor.proxy.gateway import (
+    CLIENT,
+    CLIENT6,
+    GATEWAY,
+    PORT,
+    PUBLIC,
+    SERVER,
+    SERVER6,
+    Gateway,
+    gateway,
+)
 from tests.sensor.proxy.lab import ROOT, Proxy, running
 from tests.sensor.proxy.test_doctor import doctor
 from tests.sensor.wire_pair import reason_to_skip
@@ -128,10 +138,14 @@ def test_socks5(machines: Gateway, tmp_path: Path) -> None:
             assert code == 0, found
             page = machines.curl(machines.lab.authority, PLAIN, *at, *anna).stdout
             assert page.startswith(b"<!doctype html><title>Vendor")
+            public = (*at, *anna, "--interface", PUBLIC)
+            assert (
+                b"You said: far" in machines.curl(proxy.certificate, CHAT, *public, data=prompt("far")).stdout
+            )
             rows = exchanges(proxy.stop())
     finally:
         machines.hosts = before
-    assert [(row["user"], row["client_ip"]) for row in rows][:1] == [("anna", CLIENT)]
+    assert [(row["user"], row["client_ip"]) for row in rows] == [("anna", CLIENT), ("anna", PUBLIC)]
 
 
 def test_reverse(machines: Gateway) -> None:
@@ -140,6 +154,8 @@ def test_reverse(machines: Gateway) -> None:
         proxy.received()
         done = machines.curl(proxy.certificate, f"{proxy.url}/v1/chat/completions", data=prompt("one"))
         assert b"You said: one" in done.stdout, done.stderr
+        far = machines.curl(proxy.certificate, f"{proxy.url}/v1/models", "--interface", PUBLIC)
+        assert far.returncode, "nobody is asked who it is: not for the Internet"
         assert [one["host"] for one in proxy.received() if one["body"]] == ["api.openai.com"]
         (row,) = exchanges(proxy.stop())
     assert (row["service"], row["server_name"], row["client_ip"]) == ("openai-api", "api.openai.com", CLIENT)
