@@ -1,14 +1,16 @@
 """What a request asks and what data is in it: pure functions, run in the proxy's loop for small bodies and
 in a worker process for large ones. What they return holds no text of a prompt, except `Redacted.originals`.
+Those that scan are generators, which pause every millisecond or so.
 """
 
 from __future__ import annotations
 
 import hashlib
 import hmac
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Generator, Iterable, Mapping, Sequence
 from dataclasses import dataclass, field, replace
 from pathlib import Path
+from typing import TypeVar
 
 from sensor.proxy import dlp, providers
 from sensor.proxy.dlp import Hit
@@ -18,6 +20,8 @@ from sensor.proxy.providers.unknown import Unknown
 from sensor.proxy.redact import Placeholders
 from sensor.proxy.sealing import Sealer
 
+T = TypeVar("T")
+Work = Generator[None, None, T]
 CERTAIN = "medium"  # the confidence from which a hit makes a data class of an exchange
 UNKNOWN = Unknown("unknown")
 PROMPT = ("user",)  # roles whose texts are the prompt
@@ -132,7 +136,7 @@ def reads(request: Request, service: str) -> Provider:
     return providers.recognise(request, service) or UNKNOWN
 
 
-def ask(job: Job, setting: Setting) -> Asked | None:
+def ask(job: Job, setting: Setting) -> Work[Asked | None]:
     """What a request does; None for what is no exchange."""
     provider = reads(job.request, job.service)
     call = provider.request(job.request)
@@ -144,7 +148,7 @@ def ask(job: Job, setting: Setting) -> Asked | None:
     if job.upload is not None:
         texts, files, cut = job.upload
         call = replace(call, texts=texts, attachments=files, cut=cut)
-    hits = _scan(call.texts, call.attachments, setting)
+    hits = yield from _scan(call.texts, call.attachments, setting)
     return _asked(job, call, hits, setting)
 
 
@@ -175,24 +179,29 @@ def heal(job: Job) -> bytes:
     return reads(job.request, job.service).rewrite(job.request, {})
 
 
-def told(job: Job, status: int, headers: dict[str, str], chunks: Sequence[bytes], setting: Setting) -> Told:
+def told(
+    job: Job, status: int, headers: dict[str, str], chunks: Sequence[bytes], setting: Setting
+) -> Work[Told]:
     """An answer that did not come as a stream."""
     reader = reads(job.request, job.service).response(status, headers)
     for chunk in chunks:
         reader.feed(chunk)
-    return finished(reader.finish(), setting)
+    return (yield from finished(reader.finish(), setting))
 
 
-def finished(result: Result, setting: Setting) -> Told:
+def finished(result: Result, setting: Setting) -> Work[Told]:
     """What data is in an answer."""
-    hits = _scan(result.texts, result.attachments, setting)
+    hits = yield from _scan(result.texts, result.attachments, setting)
     return Told(replace(result, texts=(), attachments=()), hits)
 
 
-def _scan(texts: Sequence[Text], attachments: Sequence[Attachment], setting: Setting) -> tuple[Hit, ...]:
+def _scan(
+    texts: Sequence[Text], attachments: Sequence[Attachment], setting: Setting
+) -> Work[tuple[Hit, ...]]:
     wanted = [dlp.Text(str(place), text.text, _hint(text)) for place, text in enumerate(texts)]
     found, problems = dlp.attachments([(f"file-{n}", a) for n, a in enumerate(attachments) if a.data])
-    return (*dlp.scan([*wanted, *found], setting.config).hits, *problems)
+    scan = yield from dlp.steps([*wanted, *found], setting.config)
+    return (*scan.hits, *problems)
 
 
 def _hint(text: Text) -> str:

@@ -10,14 +10,18 @@ import logging
 import multiprocessing
 import resource
 import signal
-from collections.abc import Callable
+import time
+from collections.abc import Callable, Generator
 from concurrent.futures import ProcessPoolExecutor
 from concurrent.futures.process import BrokenProcessPool
 from typing import Any, TypeVar
 
-from sensor.proxy.analyse import Options, Setting
+from sensor.proxy.analyse import Options, Setting, Work
 
-INLINE = 12_288  # bytes that are looked at in the loop: a millisecond or so
+INLINE = (
+    12_288  # bytes that are looked at in the loop: prose takes a millisecond or so, what is all numbers forty
+)
+SLICE = 0.001  # seconds of it at a time
 TIMEOUT = 10.0  # seconds
 MEMORY = 3 << 30  # bytes of address space of a worker
 _log = logging.getLogger("aiscope.proxy")
@@ -48,10 +52,12 @@ class Workers:
         loop = asyncio.get_running_loop()
         await asyncio.gather(*(loop.run_in_executor(self._pool, _ready) for _ in range(self._count)))
 
-    async def run(self, size: int, function: Callable[..., T], *arguments: Any) -> T:
-        """`function(*arguments, setting)`. Raises ScanFailed; in the loop also what `function` raises."""
+    async def run(self, size: int, function: Callable[..., T | Work[T]], *arguments: Any) -> T:
+        """`function(*arguments, setting)`, or what its generator returns, which lets others have the loop meanwhile.
+        Raises ScanFailed; in the loop also what `function` raises."""
         if size <= INLINE:
-            return function(*arguments, self.setting)
+            made = function(*arguments, self.setting)
+            return await _in_slices(made) if isinstance(made, Generator) else made
         pool = self._pool
         work = asyncio.get_running_loop().run_in_executor(pool, _work, function, arguments)
         try:
@@ -90,4 +96,26 @@ def _ready() -> bool:
 
 
 def _work(function: Callable[..., Any], arguments: tuple[Any, ...]) -> Any:
-    return function(*arguments, _setting)
+    made = function(*arguments, _setting)
+    return whole(made) if isinstance(made, Generator) else made
+
+
+def whole(work: Work[T]) -> T:
+    """What it returns, without a pause."""
+    while True:
+        try:
+            next(work)
+        except StopIteration as end:
+            return end.value  # type: ignore[no-any-return]
+
+
+async def _in_slices(work: Work[T]) -> T:
+    begun = time.perf_counter()
+    while True:
+        try:
+            next(work)
+        except StopIteration as end:
+            return end.value  # type: ignore[no-any-return]
+        if time.perf_counter() - begun > SLICE:
+            await asyncio.sleep(0)
+            begun = time.perf_counter()

@@ -71,8 +71,7 @@ class Ready:
                     end = min(at + limits.step, stop)
                     for first, last in _values(pattern, data, max(at, done), end, end + self.detector.reach):
                         done, left = last, left - 1
-                        if (span := self._checked(data, first, last)) is not None:
-                            yield span
+                        yield self._checked(data, first, last)
                         if not left:
                             return
                     yield None

@@ -157,10 +157,9 @@ def _one(data: bytes, config: Config) -> Generator[None, None, list[_Raw]]:
     for index, places in ranges.items():
         ready = config.ready[index]
         for span in ready.find(data, places, config.limits):
-            if span is None:
-                yield
-            else:
+            if span is not None:
                 found.append((ready.detector, *span, 1))
+            yield
     for index, words in terms.items():
         found += _of_terms(config.detectors[index], words, config.limits)
     if config.languages:

@@ -2,6 +2,7 @@ from __future__ import annotations
 
 import asyncio
 import json
+from collections.abc import Generator
 from pathlib import Path
 from typing import Any
 
@@ -17,7 +18,7 @@ from sensor.proxy.limit import Limiter
 from sensor.proxy.people import Client
 from sensor.proxy.providers import Request
 from sensor.proxy.rows import Seen
-from sensor.proxy.workers import ScanFailed
+from sensor.proxy.workers import ScanFailed, whole
 
 CATALOGUE = load()
 SETTING = Setting(Options())
@@ -40,7 +41,8 @@ class Inline:
     async def run(self, size: int, function: Any, *arguments: Any) -> Any:
         if self.broken:
             raise ScanFailed("TimeoutError")
-        return function(*arguments, SETTING)
+        made = function(*arguments, SETTING)
+        return whole(made) if isinstance(made, Generator) else made
 
 
 def judge(
@@ -134,7 +136,7 @@ def test_an_excerpt_is_redacted(tmp_path: Path) -> None:
         {"model": "m", "messages": [{"role": "user", "content": f"is {KEY}\x1b good?"}]}
     ).encode()
     request = Request("POST", "https", "api.openai.com", 443, "/v1/chat/completions", body=body)
-    asked = analyse.ask(Job("id", request, "openai-api", b"k"), Setting(Options(excerpt=100)))
+    asked = whole(analyse.ask(Job("id", request, "openai-api", b"k"), Setting(Options(excerpt=100))))
     assert asked
     assert asked.excerpt == "is <CREDENTIAL_1>  good?"
 

@@ -7,7 +7,8 @@ from typing import Any
 
 import pytest
 
-from sensor.proxy.analyse import Options
+from sensor.proxy.analyse import Options, Setting, finished
+from sensor.proxy.providers import Result, Text
 from sensor.proxy.workers import INLINE, ScanFailed, Workers
 
 
@@ -55,6 +56,54 @@ async def _all(workers: Workers) -> None:
     assert workers.failures == 3
     with pytest.raises(ProcessLookupError):
         os.kill(replaced[0], 0)
+
+
+DENSE = {  # 12 kB of what takes longest
+    "phones": "+1 (415) 555-2671 call 415-555-2671 ",
+    "cards": "4539 5787 6362 1486 ",
+    "mails": "jane.roe@corp-mail.com, ",
+    "keys": "api_key = 'a8f3k29dk3jd92kd83jd', password: Xk39!dk2 ",
+    "numbers": "DE89370400440532013000 GB82WEST12345698765432 123-45-6789 ",
+}
+
+
+@pytest.mark.parametrize("name", DENSE)
+def test_the_loop_is_not_held_by_what_is_looked_at_in_it(name: str) -> None:
+    text = (DENSE[name] * 1_000)[:INLINE]
+    setting = Setting(Options())
+    for _ in range(2):  # automata are built as they are needed
+        work, longest, pieces = finished(Result(200, texts=(Text(None, text),)), setting), 0.0, 0
+        begun = time.thread_time()
+        for _ in work:
+            longest, begun, pieces = max(longest, time.thread_time() - begun), time.thread_time(), pieces + 1
+    assert pieces > 100
+    assert longest < 0.005
+
+
+async def _beside(workers: Workers) -> int:
+    """How often another task runs while 12 kB are looked at."""
+    ticks = 0
+
+    async def tick() -> None:
+        nonlocal ticks
+        while True:
+            ticks += 1
+            await asyncio.sleep(0)
+
+    task = asyncio.create_task(tick())
+    result = Result(200, texts=(Text(None, (DENSE["phones"] * 1_000)[:INLINE]),))
+    told = await workers.run(INLINE, finished, result)
+    task.cancel()
+    assert told.data_classes == ("phone",)
+    return ticks
+
+
+def test_others_have_the_loop_meanwhile() -> None:
+    workers = Workers(Options(), 1)
+    try:
+        assert asyncio.run(_beside(workers)) >= 5
+    finally:
+        workers.close()
 
 
 def test_what_fails_in_a_worker_fails_alone() -> None:
