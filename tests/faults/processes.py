@@ -43,7 +43,7 @@ def sensor(path: str, name: str, limit: str, seed: str) -> None:
             if draw.random() < 0.1:
                 events.append(stats(time=month, packets=number))
             spool.put(events)
-            time.sleep(0.01)
+            time.sleep(0.03)
 
 
 def ship(path: str, url: str) -> None:

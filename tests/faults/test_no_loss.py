@@ -176,7 +176,7 @@ def drained(spools: Collection[Path]) -> None:
             time.sleep(0.1)
 
 
-@pytest.mark.timeout(120 + 4 * FAULTS)
+@pytest.mark.timeout(300 + 4 * FAULTS)
 def test_the_store_has_what_the_spools_committed(site: Site):
     print(f"FAULTS_SEED={SEED}")
     for name in ("store", "sensor large", "sensor small", "ship large", "ship small"):
