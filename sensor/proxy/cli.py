@@ -138,7 +138,7 @@ def _settings(flags: dict[str, Any]) -> Settings:
         "listen": "proxy.listen",
         "enforce": "proxy.enforce",
         "policy": "policy.file",
-        "store": "store.url",
+        "store": "ship.urls",
         "spool": "spool.path",
     }
     return load(None, {keys[name]: value for name, value in flags.items()})
@@ -175,6 +175,8 @@ def _serve(settings: Settings, ship: bool) -> None:
             f"{settings.proxy.mode} proxy at {settings.proxy.listen}, {about}; setup at http://{where}/"
         )
 
+    if ship:
+        _check_targets(settings)
     stop = threading.Event()
     shipping = threading.Thread(target=_ship, args=(settings, stop), daemon=True)
     try:
@@ -198,6 +200,14 @@ def _delivery(settings: Settings) -> Delivery:
     from sensor.ship_cli import open_spool
 
     return Delivery(lambda: open_spool(settings))
+
+
+def _check_targets(settings: Settings) -> None:
+    """Raises ValueError before there is traffic, for a thread can tell nobody."""
+    from sensor.delivery.ship import Options, Target
+
+    for url in settings.ship.urls:
+        Target(url, Options(ca=settings.ship.ca, plain=settings.ship.plain)).close()
 
 
 def _ship(settings: Settings, stop: threading.Event) -> None:

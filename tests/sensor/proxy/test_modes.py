@@ -7,6 +7,7 @@ import re
 import shutil
 import subprocess
 from collections.abc import Iterator
+from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
 
@@ -84,7 +85,12 @@ def test_transparent(machines: Gateway, tmp_path: Path) -> None:
         assert here["nftables"] == ("!!", "QUIC passes: deploy/nftables/quic-fallback.nft")
         assert here["listening"][0] == here["passes others"][0] == "ok"
         assert here["decrypts"][1].endswith("run this on a client of the gateway")
-        _quic(machines, proxy)
+        with http3(machines, proxy, "three") as ask:
+            assert machines.client(*ask).stdout == b"h3 past the proxy\n", "what the rule is for"
+            with machines.rules("quic-fallback.nft"):
+                answer = machines.client(*ask).stdout
+            assert answer.startswith(b"http/1.1 ")
+            assert b"You said: three" in answer
         code, there = doctor(proxy, before=BARE, at=machines.at("client"), **mode)
         assert code == 0, there
         assert there["nftables"] == ("--", "on the gateway; run this there, too")
@@ -100,19 +106,15 @@ def test_transparent(machines: Gateway, tmp_path: Path) -> None:
     assert rows[0]["client_flow_id"] == community_id("tcp", CLIENT, port, SERVER, 443)
 
 
-def _quic(machines: Gateway, proxy: Proxy) -> None:
-    """The server speaks HTTP/3 as well: without the rule a client gets there past the proxy, with it it uses TCP."""
-    client = [str(ROOT / ".venv-proxy/bin/python"), str(CLIENTS / "http3.py")]
+@contextmanager
+def http3(machines: Gateway, proxy: Proxy, text: str) -> Iterator[tuple[str, ...]]:
+    """The server speaks HTTP/3 as well: the command of a client that tries it, and falls back to TCP."""
+    command = (str(ROOT / ".venv-proxy/bin/python"), str(CLIENTS / "http3.py"))
     tls = (str(machines.lab.folder / "cert.pem"), str(machines.lab.folder / "key.pem"))
     both = machines.lab.folder / "both.pem"
     both.write_bytes(machines.lab.authority.read_bytes() + proxy.certificate.read_bytes())
-    ask = [*client, "ask", str(both), CHAT, prompt("three").decode()]
-    with running([*machines.at("server"), *client, "serve", *tls], "listening", cwd=ROOT):
-        assert machines.client(*ask).stdout == b"h3 past the proxy\n"
-        with machines.rules("quic-fallback.nft"):
-            done = machines.client(*ask)
-    assert done.stdout.startswith(b"http/1.1 "), done
-    assert b"You said: three" in done.stdout
+    with running([*machines.at("server"), *command, "serve", *tls], "listening", cwd=ROOT):
+        yield (*command, "ask", str(both), CHAT, prompt(text).decode())
 
 
 def test_socks5(machines: Gateway, tmp_path: Path) -> None:
@@ -190,9 +192,12 @@ def test_wireguard(machines: Gateway, tmp_path: Path) -> None:
             assert b"You said: one" in done.stdout, done.stderr
             page = machines.curl(machines.lab.authority, PLAIN).stdout
             assert page.startswith(b"<!doctype html><title>Vendor")
+            with http3(machines, proxy, "two") as ask:
+                assert b"You said: two" in machines.client(*ask).stdout, "the proxy drops QUIC"
         finally:
             machines.hosts, machines.resolver = before
             machines.client("ip", "link", "del", "wg0")
-        (row,) = exchanges(proxy.stop())
+        rows = exchanges(proxy.stop())
         assert "failed" not in proxy.log
-    assert row["client_ip"] == found["Address"].partition("/")[0]
+        assert "Error" not in proxy.log
+    assert [row["client_ip"] for row in rows] == [found["Address"].partition("/")[0]] * 2

@@ -31,6 +31,7 @@ def test_the_first_start_says_how_to_trust_it(lab: Lab) -> None:
     ("flags", "problem"),
     [
         (("--mode", "upstream:http://x"), "proxy.mode"),
+        (("--store", "chdb:///nowhere"), "chdb:///nowhere: ship goes to http(s)://user:password@host:port/"),
         (
             ("--listen", "127.0.0.1:{taken}"),
             "proxy.listen: 127.0.0.1:{taken}: [Errno 98] Address already in use",
