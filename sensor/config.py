@@ -10,7 +10,7 @@ from __future__ import annotations
 import os
 from collections.abc import Iterator, Mapping
 from pathlib import Path
-from typing import Annotated, Any, get_origin, get_type_hints
+from typing import Annotated, Any, Literal, get_args, get_origin, get_type_hints
 
 from sensor.settings import PREFIX, SECTIONS, Settings, markdown, table, user_data
 
@@ -102,16 +102,27 @@ def _checked(name: str, value: Any) -> Any:
     entry = getattr(SECTIONS.get(section), "__dataclass_fields__", {}).get(key)
     if entry is None:
         raise _UnknownError
-    from pydantic import Field, TypeAdapter  # most runs have nothing set, and need not wait for it
-
     kind = get_type_hints(SECTIONS[section])[key]
+    bounds = entry.metadata.get("bounds", {"ge": 1})  # the engine's limits have none of their own
+    if not bounds and (plain := _plainly(kind, value)) is not None:
+        return plain
+    from pydantic import Field, TypeAdapter  # most runs have little set, and need not wait for it
+
     if get_origin(kind) is tuple and isinstance(value, str):
         value = [part.strip() for part in value.split(",")]
-    bounds = entry.metadata.get("bounds", {"ge": 1})  # the engine's limits have none of their own
     wanted: Any = Annotated[kind, Field(**bounds)]
     given: Any = TypeAdapter(wanted).validate_python(value)
     made = entry.metadata.get("made")
     return made(given) if made else given
+
+
+def _plainly(kind: Any, value: Any) -> Any:
+    """A text where a text, a path or one of some words is wanted; None where more has to be looked at."""
+    if not isinstance(value, str):
+        return None
+    if kind is str or (get_origin(kind) is Literal and value in get_args(kind)):
+        return value
+    return Path(value) if kind in (Path, Path | None) else None
 
 
 def _explained(origin: str, name: str, error: ValueError) -> str:

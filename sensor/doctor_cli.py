@@ -97,7 +97,7 @@ def _catalogue(settings: Settings) -> str:
     from sensor.knowledge.catalogue_files import newest
 
     catalogue = load(newest(settings.catalogue.home), settings.catalogue.overrides)
-    return f"{catalogue.id}, {len(catalogue.services)} services"
+    return f"{catalogue.id}, {len(catalogue)} services"
 
 
 def _store(settings: Settings) -> str:

@@ -304,7 +304,7 @@ class Watching:
         self.live.look(replace(catalogue.watch(), all=self.everything))
         self.monitor.reload(catalogue)
         self.catalogue = self.now.catalogue = catalogue
-        _say(f"catalogue {catalogue.id}, {len(catalogue.services)} services")
+        _say(f"catalogue {catalogue.id}, {len(catalogue)} services")
 
     def _all_recorded(self) -> Iterator[Event]:
         from sensor.watch_now import finding

@@ -104,6 +104,10 @@ class Catalogue:
         )
         self._clients = ClientClasses(rules.ja4, rules.agents)
 
+    def __len__(self) -> int:
+        """Services."""
+        return len(self._rules.services)
+
     @cached_property
     def contents(self) -> Contents:
         """What the files say beyond rules."""

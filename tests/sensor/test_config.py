@@ -1,6 +1,8 @@
 from __future__ import annotations
 
 import dataclasses
+import subprocess
+import sys
 from pathlib import Path
 
 import pytest
@@ -8,6 +10,8 @@ import pytest
 from sensor import config
 from sensor.config import SettingsError, load, resolve
 from sensor.packets.facts import Limits
+
+ROOT = Path(config.__file__).parents[1]
 
 
 @pytest.fixture(autouse=True)
@@ -132,3 +136,18 @@ def test_a_variable_for_a_whole_section_is_refused(monkeypatch: pytest.MonkeyPat
 def test_a_file_that_is_not_there():
     with pytest.raises(OSError, match=r"none\.toml"):
         load(Path("none.toml"))
+
+
+def test_texts_words_and_paths_need_no_library(tmp_path: Path):
+    """What a command line usually sets; anything else about them is validated."""
+    code = (
+        "import sys; sys.modules['pydantic'] = None; from sensor.config import load\n"
+        "found = load(flags={'read.engine': 'native', 'store.url': 'http://h', 'policy.file': 'p.yaml'})\n"
+        "print(found.read.engine, found.store.url, repr(found.policy.file))"
+    )
+    done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True, cwd=ROOT)
+    assert done.stdout == "native http://h PosixPath('p.yaml')\n"
+    with pytest.raises(SettingsError, match=r"^flag: read.engine: Input should be 'auto'"):
+        load(flags={"read.engine": "fast"})
+    with pytest.raises(SettingsError, match=r"^flag: store.url: Input should be a valid string"):
+        load(flags={"store.url": 1})
