@@ -7,6 +7,7 @@ minute, for each connection asks again.
 from __future__ import annotations
 
 import asyncio
+import base64
 import hashlib
 import logging
 import secrets
@@ -57,6 +58,18 @@ class Auth(proxyauth.ProxyAuth):  # type: ignore[misc]
                 super().requestheaders(f)
             else:
                 await asyncio.to_thread(super().requestheaders, f)
+
+
+def _basic(said: str) -> tuple[str, str, str]:
+    """mitmproxy's, but a password may have colons (RFC 7617 2)."""
+    scheme, _, encoded = said.partition(" ")
+    name, colon, password = base64.b64decode(encoded).decode("utf-8", "replace").partition(":")
+    if scheme.lower() != "basic" or not colon:
+        raise ValueError("not a name and a password")
+    return scheme, name, password
+
+
+proxyauth.parse_http_basic_auth = _basic
 
 
 def check(spec: str) -> Check | None:
@@ -132,7 +145,7 @@ class Directory:
             host, port=port, use_ssl=secure, tls=tls, get_info=ldap3.NONE, connect_timeout=PATIENCE
         )
         try:
-            self._find("")
+            self._find("nobody")  # now, so that what is wrong is said at the start
         except LDAPException as error:
             why = str(error).strip("(),'\"")  # often a tuple in a tuple
             raise OSError(f"proxy.auth: {host}: {why}") from None

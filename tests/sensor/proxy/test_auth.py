@@ -105,17 +105,18 @@ def test_a_file_that_grows(lab: Lab, tmp_path: Path) -> None:
     users = tmp_path / "users"
     md5, sha512 = (
         subprocess.run(["openssl", "passwd", kind, password], capture_output=True, text=True).stdout
-        for kind, password in (("-apr1", "of-anna"), ("-6", "of-carla"))
+        for kind, password in (("-apr1", "of-anna"), ("-6", "of:carla"))
     )
     bcrypt = "$2y$05$CCCCCCCCCCCCCCCCCCCCC.E5YPO9kmyuRGyh0XouQYb4YMJKvyOeW"
     users.write_text(f"anna:{md5}dora:{bcrypt}\n")
     with lab.proxy("", {"proxy.auth": f"@{users}"}) as proxy:
-        assert b"407" in ask(proxy, "carla:of-carla")
+        assert b"407" in ask(proxy, "carla:of:carla")
         assert b"You said" in ask(proxy, "anna:of-anna")
         assert b"You said" in ask(proxy, "dora:U*U")
         users.write_text(f"anna:{md5}carla:{sha512}")
-        assert b"You said" in ask(proxy, "carla:of-carla")
-        assert b"407" in ask(proxy, "carla:of-anna")
+        assert b"You said" in ask(proxy, "carla:of:carla")
+        for wrong in ("carla:of-anna", "carla:of", "carla"):
+            assert b"407" in ask(proxy, wrong), wrong
         assert {row["user"] for row in rows(proxy, "exchanges")} == {"anna", "carla", "dora"}
 
 
