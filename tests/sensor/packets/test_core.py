@@ -152,6 +152,18 @@ def test_records_across_the_windows_of_a_long_file(tmp_path: Path) -> None:
     assert sum(fact.counters["bytes"] for fact in said if isinstance(fact, Totals)) == sum(sizes)
 
 
+def test_a_record_longer_than_a_part(tmp_path: Path) -> None:
+    """Its end is read in several steps; a file that ends within it is damaged there."""
+    path, big = tmp_path / "big.pcap", bytes(3_000_000)
+    whole = pcap(records=((1, 0, big, len(big)), (2, 0, b"x", 1), (3, 0, big, len(big))))
+    for raw in (whole, whole[:-1], whole[:1_000_000]):
+        path.write_bytes(raw)
+        said, broken, _ = read(path)
+        facts, reason = expected(path)
+        assert (told(said), broken) == (told(facts), reason)
+        assert read(path, workers=2)[:2] == (said, broken)
+
+
 def test_a_pipe(tmp_path: Path) -> None:
     path, stored = tmp_path / "pipe", tmp_path / "some.pcap"
     os.mkfifo(path)

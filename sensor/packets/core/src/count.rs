@@ -7,6 +7,7 @@ use crate::flow::{Flow, Live, State};
 use crate::link::{Around, Packet};
 use crate::lives::{FIN, RST, SYN};
 use crate::table::{Key, Side};
+use std::num::NonZeroU64;
 
 /// Shorter QUIC datagrams carry acknowledgements.
 const QUIC_SMALL: u32 = 64;
@@ -105,7 +106,7 @@ impl Core {
     fn hold(&mut self, index: u32) {
         let Some(live) = self.table.get_mut(index).and_then(|flow| flow.live.as_mut()) else { return };
         self.holds = self.holds.wrapping_add(1);
-        live.held = Some(self.holds);
+        live.held = NonZeroU64::new(self.holds);
         self.holding.push_back((self.holds, index));
         self.flights.held = self.flights.held.saturating_add(1);
         let stale = self.holding.len() > self.flights.held.saturating_mul(2).saturating_add(64);
@@ -126,7 +127,7 @@ impl Core {
         self.table
             .get(index)
             .and_then(|flow| flow.live.as_ref())
-            .is_some_and(|live| live.held == Some(number))
+            .is_some_and(|live| live.held.is_some_and(|held| held.get() == number))
     }
 }
 

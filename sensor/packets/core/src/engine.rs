@@ -2,13 +2,14 @@
 
 use crate::duplicates::{Kept, Recent};
 use crate::facts::Fact;
-use crate::flight::{Buffers, Flights};
+use crate::flight::Flights;
 use crate::flow::{Flow, State};
 use crate::fragments::{Fragments, Pending};
 use crate::frame::{Frame, Raw};
 use crate::ip::Ends;
 use crate::link::{Around, Decoder, Found, Fragment, Next, Rest};
 use crate::names::Names;
+use crate::stream::Buffers;
 use crate::table::Table;
 use crate::totals::{Class, Count, Tally};
 use crate::watch::Watch;

@@ -7,7 +7,7 @@ use crate::flow::{Flow, Live, State, other};
 use crate::names::Names;
 use crate::peek::{Peek, peek};
 use crate::quic::{ClientCrypto, Probe};
-use crate::stream::Stream;
+use crate::stream::{Buffers, Stream};
 use crate::table::{Key, Side};
 use crate::tls::{ClientHello, dtls_client_hello, parse_client_hello, server_is_13};
 use crate::totals::{Class, Count, Tally};
@@ -67,27 +67,6 @@ pub struct Flights {
     pub held: usize,
     pub buffers: Buffers,
     pub scratch: Vec<u8>,
-}
-
-/// Memory of first flights that are over, to be used again.
-#[derive(Default)]
-pub struct Buffers(Vec<Vec<u8>>);
-
-impl Buffers {
-    /// As many as wait at most, and what one of them may hold.
-    const MOST: usize = 256;
-    const LARGEST: usize = 4096;
-
-    fn take(&mut self) -> Vec<u8> {
-        self.0.pop().unwrap_or_default()
-    }
-
-    fn give(&mut self, mut buffer: Vec<u8>) {
-        if self.0.len() < Self::MOST && (1..=Self::LARGEST).contains(&buffer.capacity()) {
-            buffer.clear();
-            self.0.push(buffer);
-        }
-    }
 }
 
 impl Flights {
@@ -151,8 +130,9 @@ impl Flights {
         let (client, opening) = (flow.client, flow.state == State::Opening);
         let Some(live) = &mut flow.live else { return };
         let half = live.halves.of_mut(side);
-        if half.wireguard.is_none() && !payload.is_empty() {
-            half.wireguard = Some(is_wireguard(payload));
+        let wireguard = live.wireguard.of_mut(side);
+        if wireguard.is_none() && !payload.is_empty() {
+            *wireguard = Some(is_wireguard(payload));
         }
         if opening {
             return;
@@ -212,7 +192,7 @@ impl Flights {
         let near = self.watch.networks.contains(&server.address);
         self.call(live, near, &seen);
         let watched = self.is_named(live) || near || (http && self.is_service(server.port, &seen));
-        (live.protocol, live.quic, live.hello) = (seen.protocol, seen.quic, seen.hello);
+        (live.protocol, live.quic, live.hello) = (seen.protocol, seen.quic, seen.hello.into());
         let class = self.class(key, flow.client, live);
         if live.epoch == self.tally.epoch {
             self.tally.bytes(flow.class, live.counted.saturating_neg());
@@ -327,8 +307,7 @@ impl Flights {
         if ports.iter().any(|port| DNS_PORTS.contains(port)) {
             return Class::Dns;
         }
-        let [first, second] = [client, other(client)].map(|side| live.halves.of(side).wireguard);
-        let wireguard = first.or(second) == Some(true);
+        let wireguard = live.wireguard.of(client).or(*live.wireguard.of(other(client))) == Some(true);
         if ports.contains(&1194) || (ports.contains(&1701) && !tcp) || wireguard {
             return Class::Tunnelled;
         }
@@ -355,7 +334,7 @@ impl Flights {
             name: live.name.clone(),
             source: live.source,
             ech: live.ech,
-            client_bytes: if hello.is_empty() { sent } else { hello },
+            client_bytes: if hello.is_empty() { sent } else { hello.into() },
             server_bytes: heard.to_vec(),
             quic_version: live.quic,
         })));

@@ -9,6 +9,7 @@ use crate::records::{Handshake, Records};
 use crate::stream::Stream;
 use crate::table::{Key, Side};
 use crate::totals::Class;
+use std::num::NonZeroU64;
 use std::sync::Arc;
 
 pub const NEVER: i64 = i64::MAX;
@@ -109,9 +110,8 @@ pub struct Half {
     pub clear: usize,
     pub messages: Option<Box<DnsStream>>,
     pub probe: Option<Box<ClientCrypto>>,
-    /// The first one with payload (UDP), while it may be reported, and whether it is WireGuard's.
+    /// The first one with payload (UDP), while it may be reported.
     pub datagram: Vec<u8>,
-    pub wireguard: Option<bool>,
     /// Of a reported TLS connection.
     pub records: Option<Box<Records>>,
 }
@@ -138,15 +138,17 @@ pub struct Live {
     pub counted: i64,
     pub epoch: u64,
     pub learnt: Option<Arc<str>>,
+    /// Whether the first datagram was WireGuard's.
+    pub wireguard: Pair<Option<bool>>,
     /// Since when it holds bytes.
-    pub held: Option<u64>,
+    pub held: Option<NonZeroU64>,
     pub protocol: Protocol,
     pub name: String,
     pub source: NameSource,
     pub ech: Ech,
     pub quic: u32,
     /// The ClientHello out of QUIC, until the flow is opened.
-    pub hello: Vec<u8>,
+    pub hello: Box<[u8]>,
     /// Reached `clear_bytes`.
     pub capped: bool,
     /// HTTP whose bytes are passed on.

@@ -3,6 +3,27 @@
 use crate::bytes::{from, upto};
 use std::borrow::Cow;
 
+/// Memory of first flights that are over, to be used again.
+#[derive(Default)]
+pub struct Buffers(Vec<Vec<u8>>);
+
+impl Buffers {
+    /// As many as wait at most, and what one of them may hold.
+    const MOST: usize = 256;
+    const LARGEST: usize = 4096;
+
+    pub fn take(&mut self) -> Vec<u8> {
+        self.0.pop().unwrap_or_default()
+    }
+
+    pub fn give(&mut self, mut buffer: Vec<u8>) {
+        if self.0.len() < Self::MOST && (1..=Self::LARGEST).contains(&buffer.capacity()) {
+            buffer.clear();
+            self.0.push(buffer);
+        }
+    }
+}
+
 /// Bytes in order, and up to `segments` pieces that are ahead of a gap.
 ///
 /// While `keep` is set, what came in order stays in `kept`, and pieces are refused when they and `kept` would exceed

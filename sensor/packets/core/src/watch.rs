@@ -205,3 +205,26 @@ impl Networks {
         at.checked_sub(1).and_then(|at| list.get(at)).is_some_and(|&(_, end)| value <= end)
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn the_quick_look_at_a_name_hides_nothing() {
+        let mut watch = Watch::default();
+        watch.names.extend(["openai.com", "ai", "a.b.c.example"].map(str::to_owned));
+        for pattern in ["api-*.example.com", "*.cloud", "llm.*", "x.*y.org", "plain.net"] {
+            watch.patterns.add(pattern);
+        }
+        let here = ["openai.com", "api.openai.com", "claude.ai", "ai", "x.a.b.c.example", "plain.net"];
+        let matched = ["api-1.example.com", "some.cloud", "llm.internal", "x.any.org", "x.y.org"];
+        let not = ["", "com", "xopenai.com", "b.c.example", "api-1.example.org", "cloud", "x.plain.net"];
+        for name in here.into_iter().chain(matched) {
+            assert!(watch.name(name), "{name}");
+        }
+        for name in not {
+            assert!(!watch.name(name), "{name}");
+        }
+    }
+}
