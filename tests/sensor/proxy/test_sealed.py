@@ -85,6 +85,7 @@ def test_from_the_prompt_to_the_investigator(run: Run) -> None:
     assert b"You said" in curl(run.proxy, CHAT, data=prompt(SECRET)).stdout
     ((id, service),) = wait_for(run.served, "ann", "SELECT id, service FROM exchanges")
     assert service == "openai-api"
+    assert wait_for(run.served, "ivy", "SELECT id FROM sealed") == [[id]]
     rows = aiscope("sql", "SELECT * FROM sealed", "--store", run.at["ivy"], "--format", "JSONEachRow")
     (row,) = map(json.loads, rows.splitlines())
     assert (row["id"], row["key_id"]) == (id, sealing.Unsealer(run.private).key_id)
@@ -93,7 +94,7 @@ def test_from_the_prompt_to_the_investigator(run: Run) -> None:
         "text": SECRET,
     }
     assert run.served.request("ann", "SELECT * FROM sealed").code == 497
-    read = "SELECT actor, object FROM audit WHERE action = 'read' AND outcome = 'done'"
+    read = "SELECT DISTINCT actor, object FROM audit WHERE detail LIKE 'SELECT * FROM sealed%' AND outcome = 'done'"
     assert wait_for(run.served, "ann", read) == [["ivy", "sealed"]]
     assert run.private.read_bytes().splitlines()[1] not in kept(run)
 
