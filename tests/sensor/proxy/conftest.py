@@ -10,7 +10,17 @@ import pytest
 
 from tests.sensor.proxy.lab import ROOT, Lab, laboratory
 
-SDKS = ("openai", "anthropic", "google-genai", "mistralai", "cohere", "ollama", "litellm", "mcp", "websockets")
+SDKS = (
+    "openai",
+    "anthropic",
+    "google-genai",
+    "mistralai",
+    "cohere",
+    "ollama",
+    "litellm",
+    "mcp",
+    "websockets",
+)
 NODE = ("openai", "@anthropic-ai/sdk", "@google/genai", "undici@6")
 
 
