@@ -29,7 +29,7 @@ rules: [{id: no-keys, match: {data_class: credentials}, verdict: block}]
 """
 MB = 1 << 20
 KEY = b"gh" + b"p_16C7e42F292c6912E7710c838347Ae178B4a"  # in the shape of a token, and none
-GROWTH = 160  # MB that the proxy and a worker may grow by: a body that is held, and what it is made into
+GROWTH = 100  # MB that the proxy and a worker may grow by: what a body is made into, and automata
 
 
 @dataclass(frozen=True)
@@ -55,10 +55,11 @@ def part(data: bytes, end: bytes = b"\r\n--x--\r\n") -> bytes:
 
 
 FORM = {"kind": "multipart/form-data; boundary=x", "path": "/v1/files"}
-ZEROS = prompt(" " * (64 * MB))
+HOLD = 2 * MB
+ZEROS = prompt(" " * (16 * MB))
 CASES = {
     "nested": Case(b'{"model":"m","messages":' + b"[" * 100_000 + b"]" * 100_000 + b"}"),
-    "wide": Case(b'{"model":"m","messages":[' + b"{}," * 1_000_000 + b"{}]}"),
+    "wide": Case(b'{"model":"m","messages":[' + b"{}," * 600_000 + b"{}]}"),
     "number": Case(b'{"model":"m","messages":[' + b"9" * MB + b"]}"),
     "repeated": Case(b'{"model":"m",' + b'"messages":[],' * 100_000 + b'"x":1}', finding="", read=True),
     "broken": Case(b'{"model": "m", "messages": [{"role": "user", "content": "' + b"\xff\xfe" * 50),
@@ -78,8 +79,8 @@ CASES = {
     "many-parts": Case(part(b"x", b"\r\n") * 20_000, **FORM),  # type: ignore[arg-type]
     "claimed": Case(b"{", finding="too-large", claimed=1 << 30),
     "claimed-form": Case(part(b"x" * MB, b""), finding="too-large", claimed=1 << 30, **FORM),  # type: ignore[arg-type]
-    "large": Case(prompt("x" * (18 * MB)), finding="too-large"),
-    "chunked": Case(prompt("x" * (18 * MB)), finding="too-large", chunked=True),
+    "large": Case(prompt("x" * (3 * MB)), finding="too-large"),
+    "chunked": Case(prompt("x" * (3 * MB)), finding="too-large", chunked=True),
     "escapes": Case(prompt("\x1b]0;x\x07 =cmd|'/C calc'!A1", user="\x1b[2J"), finding="", read=True),
     "escaped-model": Case(prompt("x").replace(b'"m"', b'"\\u001b[2J=1+1"'), finding="", read=True),
 }
@@ -124,7 +125,7 @@ def memory(pid: int) -> dict[int, int]:
 
 @pytest.fixture(params=[("block",), ()], ids=["closed", "open"])
 def proxy(lab: Lab, request: pytest.FixtureRequest) -> Iterator[Proxy]:
-    with lab.proxy(POLICY, {"proxy.closed": list(request.param)}, "--enforce") as found:
+    with lab.proxy(POLICY, {"proxy.closed": list(request.param), "proxy.hold": HOLD}, "--enforce") as found:
         found.received()
         yield found
 
