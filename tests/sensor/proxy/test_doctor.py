@@ -47,7 +47,7 @@ def doctor(
         capture_output=True,
         text=True,
         timeout=120,
-        env={**os.environ, "PYTHONPATH": str(ROOT), **environment},
+        env={**os.environ, "PYTHONPATH": str(ROOT), "HOME": str(proxy.home), **environment},
     )
     assert done.stderr == "", done.stderr
     lines = [re.fullmatch(r"(ok|!!|--)  (.{24}) (.+)", line) for line in done.stdout.splitlines()]
