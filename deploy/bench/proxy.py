@@ -1,6 +1,6 @@
 """What the proxy adds: side by side in one run with bare mitmproxy and a direct connection, to a local server.
 
-    python deploy/bench/proxy.py [--rounds 3] [--requests 200] [--streams 500] [--uploads 100]
+    python deploy/bench/proxy.py [--requests 600] [--streams 500] [--uploads 100]
 
 Prints medians in milliseconds and what is added; then what many at once cost (`proxy_load.py`). Needs
 `make proxy`, and root for port 443.
@@ -9,6 +9,7 @@ Prints medians in milliseconds and what is added; then what many at once cost (`
 from __future__ import annotations
 
 import argparse
+import functools
 import itertools
 import json
 import socket
@@ -108,7 +109,7 @@ def prompt(size: int, **more: object) -> bytes:
 
 
 def medians(rounds: int, ways: dict[str, Callable[[], float]]) -> dict[str, float]:
-    """Of several rounds in turn, in milliseconds."""
+    """Of several rounds, in each of which every way has its turn, in milliseconds."""
     found: dict[str, list[float]] = {name: [] for name in ways}
     for _ in range(rounds):
         for name, measure in ways.items():
@@ -141,8 +142,7 @@ def streams(lab: Lab, ports: dict[str, int | None], authority: dict[str, Path], 
 
 def main() -> None:
     parser = argparse.ArgumentParser()
-    parser.add_argument("--rounds", type=int, default=3)
-    parser.add_argument("--requests", type=int, default=200)
+    parser.add_argument("--requests", type=int, default=600)
     parser.add_argument("--streams", type=int, default=500)
     parser.add_argument("--uploads", type=int, default=100)
     arguments = parser.parse_args()
@@ -162,21 +162,15 @@ def main() -> None:
                 ("1 MB prompt, p50 ms", 1 << 20, 10),
             ):
                 body, clients = prompt(size), {w: Client(lab, ports[w], authority[w]) for w in ports}
-
-                def many(
-                    way: str, body: bytes = body, clients: dict[str, Client] = clients, share: int = share
-                ) -> float:
-                    times = [clients[way].ask(body) for _ in range(max(5, arguments.requests // share))]
-                    return statistics.median(times)
-
-                show(label, medians(arguments.rounds, {way: (lambda way=way: many(way)) for way in ports}))  # type: ignore[misc]
+                asking = {way: functools.partial(client.ask, body) for way, client in clients.items()}
+                show(label, medians(max(15, arguments.requests // share), asking))
         with (
             bare(lab, folder, "--set", "stream_large_bodies=1") as other,
             lab.proxy(POLICY, {}, "--enforce") as proxy,
         ):
             ports = {"direct": None, "bare": other, "aiscope": proxy.port}
             authority["aiscope"] = proxy.certificate
-            streams(lab, ports, authority, arguments.requests // 10)
+            streams(lab, ports, authority, arguments.requests // 30)
         with (
             bare(lab, folder, "--set", "ignore_hosts=.*") as other,
             lab.proxy(POLICY, {}, "--enforce") as proxy,
@@ -184,13 +178,8 @@ def main() -> None:
             passing = {"direct": None, "bare": other, "aiscope": proxy.port}
             body = prompt(1 << 20)
             kept = {w: Client(lab, passing[w], lab.authority, "plain.example.com") for w in passing}
-            found = medians(
-                arguments.rounds,
-                {
-                    way: (lambda way=way: statistics.median(kept[way].ask(body) for _ in range(20)))
-                    for way in passing
-                },  # type: ignore[misc]
-            )
+            asking = {way: functools.partial(client.ask, body) for way, client in kept.items()}
+            found = medians(max(15, arguments.requests // 5), asking)
             show("passthrough of 1 MB, p50 ms", found)
             print(f"passthrough against bare mitmproxy: {found['bare'] / found['aiscope']:.2f}")
         proxy_load.run(lab, arguments.streams, arguments.uploads, 50)
