@@ -47,9 +47,9 @@ def _checks() -> Iterator[tuple[str, str, bool]]:
         try:
             yield part, metadata.version(part), True
         except metadata.PackageNotFoundError:
-            yield part, f"not installed: no {purpose}", True
+            yield part, f"not installed; it is for {purpose}", True
     for tool, purpose in TOOLS.items():
-        yield tool, shutil.which(tool) or f"not found: no {purpose}", True
+        yield tool, shutil.which(tool) or f"not found; it is for {purpose}", True
     yield _engine()
     yield "capture", _capture(), True
     yield from _configured()

@@ -24,6 +24,10 @@ Found = tuple[str, bool | None]
 Where = tuple[str, int]
 
 
+class AbsentError(Exception):
+    """There is no proxy here to test: the rest would say the same again."""
+
+
 class Doctor:
     """`host` is an AI service's name, `plain_host` one of none; `user` is NAME:PASSWORD or ""."""
 
@@ -37,27 +41,31 @@ class Doctor:
         """All tests that the mode has."""
         mode = self._proxy.mode.partition(":")[0]
         tests: dict[str, Callable[[], Found]] = {
-            "authority": self._authority,
             "policy": self._policy,
             "spool": self._spool,
+            "authority": self._authority,
+            f"reaches {self._host}": self._upstream,
             "listening": self._listening,
         }
         if mode == "regular":
             tests |= {"setup page": self._page, "PAC file": self._pac}
-        tests[f"reaches {self._host}"] = self._upstream
         if mode == "transparent":
             tests["nftables"] = self._rules
         if mode != "reverse":
             tests |= {"decrypts": self._decrypts, "passes others": self._passes}
         for name, test in tests.items():
-            yield name, *_tried(test)
+            try:
+                yield name, *_tried(test)
+            except AbsentError as error:
+                yield name, str(error), False
+                return
 
     def _authority(self) -> Found:
         home = self._proxy.home
         if (home / ca.PUBLIC).exists() and not (home / ca.FILE).exists():
             return "its certificate only, as on a client", None
         if not (home / ca.FILE).exists():
-            return f"{home / ca.FILE}: not there; start `aiscope proxy` once, with these settings", False
+            raise AbsentError(f"{home / ca.FILE}: not there; start `aiscope proxy` once, with these settings")
         ca.ensure(home)
         found = ca.certificate(home)
         try:
@@ -86,8 +94,11 @@ class Doctor:
         at = f"{self._where[0]} port {self._where[1]}"
         if self._proxy.mode == "wireguard":
             return f"{at}, UDP, which does not answer strangers", None
-        with socket.create_connection(self._where, TIMEOUT):
-            return at, True
+        try:
+            socket.create_connection(self._where, TIMEOUT).close()
+        except ConnectionRefusedError:
+            raise AbsentError(f"nothing at {at}; start `aiscope proxy`, with these settings") from None
+        return at, True
 
     def _page(self) -> Found:
         status, body = _get(self._where, f"http://{pages.HOST}/")
