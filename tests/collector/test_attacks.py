@@ -343,7 +343,7 @@ def test_statements_that_were_denied_are_in_the_audit(served: Served):
 
 
 def test_memory_comes_back(served: Served):
-    """After all of this, within seconds: little more than at rest. The engine's allocator gives back when it is used."""
+    """After all of this, within seconds: little more than at rest. The allocator gives back when it is used."""
     deadline = time.monotonic() + 30
     while served.resident() >= 800 << 20:
         assert time.monotonic() < deadline, served.resident()
