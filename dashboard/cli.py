@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import logging
 import os
-import subprocess
 import sys
 from pathlib import Path
 
@@ -44,9 +43,8 @@ def dashboard(store: str | None, listen: str, check: bool) -> None:
         raise click.UsageError(f"--listen {listen}: expected HOST:PORT")
     options = OPTIONS | {"server.address": host or "127.0.0.1", "server.port": port}
     flags = [f"--{name}={value}" for name, value in options.items()]
-    sys.exit(
-        subprocess.run([sys.executable, "-m", "streamlit", "run", str(APP), *flags], check=False).returncode
-    )
+    command = [sys.executable, "-m", "streamlit", "run", str(APP), *flags]
+    os.execv(sys.executable, command)  # noqa: S606  # this process becomes it: a signal to one is to both
 
 
 def one_page(name: str) -> None:

@@ -2,6 +2,10 @@
 
 from __future__ import annotations
 
+import socket
+import subprocess
+import sys
+import time
 from pathlib import Path
 
 import pytest
@@ -41,6 +45,28 @@ def test_relative_ranges_end_now_and_can_be_cached(name: str) -> None:
 
 def test_everything_is_everything() -> None:
     assert app.span("Everything") == (EARLIEST, LATEST)
+
+
+def listens(port: int) -> bool:
+    with socket.socket() as one:
+        return not one.connect_ex(("127.0.0.1", port))
+
+
+def test_a_signal_ends_it(filled: Path) -> None:
+    with socket.socket() as probe:
+        probe.bind(("127.0.0.1", 0))
+        port = probe.getsockname()[1]
+    command = [sys.executable, "-m", "sensor.cli", "dashboard", "--store", f"chdb://{filled}"]
+    server = subprocess.Popen(
+        [*command, "--listen", f"127.0.0.1:{port}"], cwd=ROOT, stdout=subprocess.DEVNULL
+    )
+    deadline = time.monotonic() + 30
+    while not listens(port):
+        assert time.monotonic() < deadline
+        time.sleep(0.1)
+    server.terminate()
+    server.wait(20)
+    assert not listens(port)
 
 
 def test_listen_is_checked() -> None:
