@@ -21,7 +21,6 @@ from pydantic import (
 
 VERDICTS = ("allow", "tolerate", "alert", "coach", "limit", "redact", "block")  # mildest first
 RUNGS = ("dns", "ip", "sni", "flow", "inferred", "decrypted")
-REVIEWS = ("approved", "tolerated", "restricted", "rejected", "pending")
 DAYS = ("mon", "tue", "wed", "thu", "fri", "sat", "sun")
 WINDOWS = {"minute": 60, "hour": 3600, "day": 86_400, "week": 604_800}  # seconds
 UNKNOWN = "unknown"  # in a list of texts: where it is not known

@@ -22,7 +22,6 @@ from sensor.proxy.sealing import Sealer
 
 T = TypeVar("T")
 Work = Generator[None, None, T]
-CERTAIN = "medium"  # the confidence from which a hit makes a data class of an exchange
 UNKNOWN = Unknown("unknown")
 PROMPT = ("user",)  # roles whose texts are the prompt
 SHOWN = 255  # characters of a name in a row

@@ -3,12 +3,12 @@
 from __future__ import annotations
 
 from collections.abc import Iterable, Iterator
-from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
 from pydantic import ValidationError
 
+from sensor.knowledge.catalogue_files import Problem
 from sensor.knowledge.catalogue_yaml import Lines, UnreadableError, parse
 from sensor.proxy.dlp.detector import Detector, DetectorFile
 from sensor.proxy.dlp.samples import UnknownFieldError, expand
@@ -16,20 +16,6 @@ from sensor.proxy.dlp.validators import UnknownCheckError, check
 
 PACKAGED = Path(__file__).parents[3] / "signatures" / "detectors"
 MAX_DETECTORS = 5_000
-
-
-@dataclass(frozen=True, slots=True)
-class Problem:
-    """What is wrong, and where. `line` 0: the whole file."""
-
-    file: str
-    line: int
-    key: str
-    text: str
-
-    def __str__(self) -> str:
-        place = f"{self.file}:{self.line}" if self.line else self.file
-        return f"{place}: {self.key}: {self.text}" if self.key else f"{place}: {self.text}"
 
 
 class DetectorError(ValueError):
