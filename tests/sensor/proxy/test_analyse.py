@@ -12,7 +12,7 @@ from sensor.proxy.dlp.model import Hit
 from sensor.proxy.providers import Request
 from sensor.proxy.workers import whole
 
-CARD = "4111 1111 1111 1111"
+CARD = "4539 1488 0343 6467"  # passes Luhn and is nobody's test number
 JSON = {"content-type": "application/json"}
 
 
