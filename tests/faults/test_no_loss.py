@@ -122,7 +122,7 @@ class Site:
                 time.sleep(self.draw.uniform(0.5, 2))  # several times the age of a batch
             self.start("store")
             if self.draw.random() < 0.8:  # or the other faults would hardly ever meet a store
-                until(self.serving, 60)
+                until(self.serving, 60, self.report)
         else:
             self.kill(name)
             self.start(name)
@@ -133,6 +133,14 @@ class Site:
         with suppress(OSError), socket.create_connection(("127.0.0.1", self.port), 1):
             return True
         return False
+
+    def report(self) -> str:
+        """What every process said last, whether it runs, and what the spools wait for."""
+        lines = [f"{path.name}: {status(path)}" for path in self.spools.values()]
+        for name, process in self.running.items():
+            log = (self.folder / f"{name}.log").read_text(errors="replace")
+            lines.append(f"{name} (exit code {process.poll()}): {log[-2000:]}")
+        return "\n".join(lines)
 
     def close(self) -> None:
         for process in self.running.values():
@@ -159,10 +167,11 @@ def site(tmp_path: Path) -> Iterator[Site]:
             subprocess.run(["umount", "--lazy", disk], check=True)
 
 
-def until(condition: Callable[[], bool], seconds: float) -> None:
+def until(condition: Callable[[], bool], seconds: float, seen: Callable[[], object]) -> None:
+    """Wait; when it takes too long, say what there is to be `seen`."""
     deadline = time.monotonic() + seconds
     while not condition():
-        assert time.monotonic() < deadline, "it did not come to rest"
+        assert time.monotonic() < deadline, seen()
         time.sleep(0.1)
 
 
@@ -181,7 +190,7 @@ def test_the_store_has_what_the_spools_committed(site: Site):
     print(f"FAULTS_SEED={SEED}")
     for name in ("store", "sensor large", "sensor small", "ship large", "ship small"):
         site.start(name)
-    until(lambda: status(site.spools["large"]).delivered is not None, 60)
+    until(lambda: status(site.spools["large"]).delivered is not None, 120, site.report)
     deadline = time.monotonic() + FAULTS * 0.8  # a slow machine has fewer
     while (site.faults.total() + cuts(site) < FAULTS or kills(site) < FAULTS // 10) and (
         time.monotonic() < deadline
