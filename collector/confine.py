@@ -32,11 +32,12 @@ _READ = _READ_FILE | _READ_DIR
 _ON_FILES = _EXECUTE | _WRITE_FILE | _READ_FILE | _TRUNCATE | _IOCTL_DEV
 _NO_NEW_PRIVS = 38
 
-# The engine looks at these to size itself; of /proc nothing else, so that it cannot tell an environment.
 WRITER = (
     "writer"  # the tier of inserts: rollups are made by reading what is inserted, through the same policies
 )
+# The engine looks at these to size itself; of /proc nothing else, so that it cannot tell an environment.
 _PROC = (
+    "self/auxv",  # without it the engine looks behind `environ`, where after a setenv anything may be: SIGSEGV
     "meminfo",
     "cpuinfo",
     "stat",

@@ -51,6 +51,27 @@ print(json.dumps({
 }))
 """
 
+# ClickHouse's getauxval (base/glibc-compatibility/musl/getauxval.c) reads /proc/self/auxv, or else what follows
+# `environ`. That is the vector as the kernel made it only as long as nobody has called setenv, which moves `environ`.
+MOVED = """
+import ctypes, os, sys
+from pathlib import Path
+from collector import confine
+from collector.limits import Bounds
+
+folder = Path(sys.argv[1])
+config = confine.configuration(folder, Bounds(), "key")
+confine.restrict(confine.needed(), [folder])
+AT_SYSINFO_EHDR, NOWHERE = 33, 0x3A
+variable = ctypes.create_string_buffer(b"TMPDIR=" + bytes(folder))
+moved = (ctypes.c_size_t * 5)(ctypes.addressof(variable), 0, AT_SYSINFO_EHDR, NOWHERE, 0)
+ctypes.c_void_p.in_dll(ctypes.CDLL(None), "environ").value = ctypes.addressof(moved)
+
+import chdb
+
+print(chdb.connect(f"{folder}?config-file={config}").query("SELECT 42").bytes().decode())
+"""
+
 
 @pytest.fixture(scope="module")
 def tried(tmp_path_factory: pytest.TempPathFactory) -> dict[str, Any]:
@@ -77,6 +98,13 @@ def tried(tmp_path_factory: pytest.TempPathFactory) -> dict[str, Any]:
 def test_walls(tried: dict[str, Any], what: str):
     since = {"truncate": 3, "connect": 4, "bind": 4, "signal": 6}.get(what, 1)
     assert tried[what] or tried["version"] < since
+
+
+def test_the_engine_opens_when_the_environment_has_moved(tmp_path: Path):
+    done = subprocess.run(
+        [sys.executable, "-c", MOVED, tmp_path], capture_output=True, text=True, timeout=120
+    )
+    assert (done.returncode, done.stdout.strip()) == (0, "42"), done.stderr
 
 
 def test_without_landlock_it_says_what_is_missing(monkeypatch: pytest.MonkeyPatch):
