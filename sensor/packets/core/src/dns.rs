@@ -3,7 +3,7 @@
 
 use crate::bytes::from;
 use crate::facts::Address;
-use crate::wire::{Cursor, Stop, clean_name, escape};
+use crate::wire::{Cursor, PLAIN, Stop, clean_name, escape};
 
 const A: u16 = 1;
 const CNAME: u16 = 5;
@@ -17,23 +17,33 @@ const RECORDS: u16 = 512;
 const NAME_MAX: usize = 255;
 
 /// Name of the first question and whether this is a response. `Ok(None)`: there is no question.
-pub fn peek_question(payload: &[u8]) -> Result<Option<(String, bool)>, Stop> {
+///
+/// The name is in `text`, memory that is used again.
+pub fn peek_question<'a>(payload: &[u8], text: &'a mut Vec<u8>) -> Result<Option<(&'a str, bool)>, Stop> {
     let mut cursor = Cursor::new(payload);
     let [_, _, flags, _, q0, q1, ..] = cursor.array::<12>()?;
     if q0 == 0 && q1 == 0 {
         return Ok(None);
     }
-    let name = read_name(&mut cursor, payload)?;
+    spell_name(&mut cursor, payload, text)?;
     cursor.take(4)?;
+    let name = std::str::from_utf8(text).map_err(|_| Stop::Malformed)?;
     Ok(Some((name, flags > 0x7f)))
 }
 
 /// A name at the cursor, pointers followed (RFC 1035 4.1.4): lower case, without the last dot.
 fn read_name(cursor: &mut Cursor<'_>, data: &[u8]) -> Result<String, Stop> {
     let mut text = Vec::with_capacity(64);
-    walk_name(cursor, data, |label| push_label(&mut text, label))?;
-    text.truncate(NAME_MAX);
+    spell_name(cursor, data, &mut text)?;
     String::from_utf8(text).map_err(|_| Stop::Malformed)
+}
+
+/// The same into `text`.
+fn spell_name(cursor: &mut Cursor<'_>, data: &[u8], text: &mut Vec<u8>) -> Result<(), Stop> {
+    text.clear();
+    walk_name(cursor, data, |label| push_label(text, label))?;
+    text.truncate(NAME_MAX);
+    Ok(())
 }
 
 /// Calls `each` with the labels of the name at the cursor.
@@ -72,21 +82,6 @@ fn walk_name(cursor: &mut Cursor<'_>, data: &[u8], mut each: impl FnMut(&[u8])) 
     }
     Err(Stop::Malformed)
 }
-
-/// Bytes that stay as they are.
-const PLAIN: [bool; 256] = {
-    let mut table = [false; 256];
-    let mut byte = 0_u8;
-    while byte < 128 {
-        let at = byte as usize;
-        #[allow(clippy::indexing_slicing)] // runs in the compiler, where a wrong index is an error
-        {
-            table[at] = matches!(byte, b'a'..=b'z' | b'0'..=b'9' | b'-' | b'_');
-        }
-        byte = byte.wrapping_add(1);
-    }
-    table
-};
 
 /// What is pushed is ASCII.
 fn push_label(text: &mut Vec<u8>, label: &[u8]) {

@@ -112,6 +112,7 @@ impl Core {
                 held: 0,
                 buffers: Buffers::default(),
                 scratch: Vec::new(),
+                text: Vec::new(),
             },
         }
     }

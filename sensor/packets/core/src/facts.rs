@@ -2,15 +2,26 @@
 
 use crate::link::{Tunnel, Tunnels};
 use std::fmt::Write;
+use std::hash::{Hash, Hasher};
 use std::net::{Ipv4Addr, Ipv6Addr};
 use std::sync::Arc;
 
 /// IPv4 is kept in the last four bytes; `v6` tells it from an IPv6 address that looks the same.
-#[derive(Clone, Copy, PartialEq, Eq, Hash, PartialOrd, Ord, Debug, Default)]
+#[derive(Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Debug, Default)]
 #[repr(align(8))] // copied often: as whole words
 pub struct Address {
     pub bytes: [u8; 16],
     pub v6: bool,
+}
+
+impl Hash for Address {
+    fn hash<H: Hasher>(&self, state: &mut H) {
+        let whole = u128::from_le_bytes(self.bytes);
+        state.write_u64((whole >> 64) as u64);
+        if self.v6 {
+            state.write_u64(whole as u64);
+        }
+    }
 }
 
 impl Address {

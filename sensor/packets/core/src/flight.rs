@@ -66,7 +66,9 @@ pub struct Flights {
     /// How many flows hold bytes.
     pub held: usize,
     pub buffers: Buffers,
+    /// Memory that is used again: to decrypt in, and for the name a message is about.
     pub scratch: Vec<u8>,
+    pub text: Vec<u8>,
 }
 
 impl Flights {
@@ -292,7 +294,7 @@ impl Flights {
             return if tcp { Class::Dot } else { Class::Doq };
         }
         let resolver = server.port == 443 && self.watch.resolver_ips.contains(&server.address);
-        if resolver || self.watch.resolvers.cover(&live.name) {
+        if resolver || self.watch.resolver(&live.name) {
             return Class::Doh;
         }
         match live.ech {

@@ -39,10 +39,10 @@ fn limits(small: bool) -> Limits {
 fn watch(all: bool) -> Watch {
     let names = ["openai.com", "local"].map(str::to_owned);
     let mut watch = Watch { all, http: true, ports: [11_434].into_iter().collect(), ..Watch::default() };
-    watch.names.extend(names);
+    names.into_iter().for_each(|name| watch.add_name(name));
     watch.paths.push(b"/api/".to_vec());
     watch.fronts.insert("cloudflare-ech.com".to_owned());
-    watch.patterns.add("*.exam*.net");
+    watch.add_pattern("*.exam*.net");
     watch.networks.add(Address::v4([192, 0, 2, 0]), 24);
     watch
 }

@@ -49,6 +49,7 @@ mod tls;
 mod totals;
 mod tunnel;
 mod upgrade;
+mod walk;
 mod watch;
 mod wheel;
 mod wire;

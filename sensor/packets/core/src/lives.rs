@@ -192,13 +192,18 @@ impl Core {
     }
 
     fn end(&mut self, index: u32, reason: Closed) {
+        self.conclude(index, reason);
+        self.table.remove(index);
+    }
+
+    /// The last facts of a flow.
+    fn conclude(&mut self, index: u32, reason: Closed) {
         let (Some(key), Some(flow)) = (self.table.key(index), self.table.get_mut(index)) else { return };
         self.flights.settle(&key, flow);
         if flow.state == State::Open {
             self.flights.finish_clear(&key, flow);
             self.progress(index, reason);
         }
-        self.table.remove(index);
     }
 
     /// Brings forward what is due as of the last multiple of the interval before `time`.
@@ -214,8 +219,11 @@ impl Core {
         self.next_sweep = now.saturating_add(interval);
         let due = self.wheel.due(now);
         for (number, &(bucket, index, id)) in due.iter().enumerate() {
+            if let Some(&(_, later, _)) = due.get(number.saturating_add(SOON.saturating_mul(2))) {
+                self.table.prefetch(later);
+            }
             if let Some(&(_, soon, _)) = due.get(number.saturating_add(SOON)) {
-                self.table.prefetch(soon);
+                self.table.prefetch_cell_of(soon);
             }
             let Some(flow) = self.table.get_mut(index).filter(|flow| flow.id == id && flow.bucket == bucket)
             else {
@@ -268,8 +276,9 @@ impl Core {
         let mut flows: Vec<_> = self.table.indices().filter_map(entry).collect();
         flows.sort_unstable_by_key(|(id, ..)| *id);
         for (_, index, reason) in flows {
-            self.end(index, reason);
+            self.conclude(index, reason);
         }
+        self.table.clear();
         self.fragments.finish(&mut self.flights.tally);
         self.totals(now);
     }

@@ -111,16 +111,32 @@ impl Flights {
             Kind::Mdns => return u8_at(message, 2).is_some_and(|flags| flags & 0x80 != 0),
             Kind::Dns => {}
         }
-        let Ok(Some((name, response))) = crate::dns::peek_question(message) else { return self.watch.all };
+        let mut text = std::mem::take(&mut self.text);
+        let wanted = match crate::dns::peek_question(message, &mut text) {
+            Ok(Some((name, response))) => self.is_asked(key, flow, side, time, message, (name, response)),
+            _ => false,
+        };
+        self.text = text;
+        wanted || self.watch.all
+    }
+
+    fn is_asked(
+        &mut self,
+        key: &Key,
+        flow: &mut Flow,
+        side: Side,
+        time: i64,
+        message: &[u8],
+        (name, response): (&str, bool),
+    ) -> bool {
         if response && key.end(side).port == 53 {
             let client: Address = key.end(other(side)).address;
-            let learnt = self.names.learn(client, &name, message, time, &self.watch, &mut self.tally);
-            return learnt || self.watch.all;
+            return self.names.learn(client, name, message, time, &self.watch, &mut self.tally);
         }
         if !response && side != flow.client && flow.state == State::Undecided {
             self.swap(key, flow);
         }
-        self.watch.all || self.watch.name(&name)
+        self.watch.name(name)
     }
 }
 

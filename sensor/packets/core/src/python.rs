@@ -2,7 +2,8 @@
 
 use crate::engine::{Core, Limits};
 use crate::facts::{Address, Clear, Fact, Flow, Message, Opened, Progress, Totals, mac_text, tunnel_text};
-use crate::read::{Failure, Reader};
+use crate::read::{Reader, Shared, lock};
+use crate::walk::Failure;
 use crate::watch::Watch;
 use pyo3::exceptions::{PyOSError, PyValueError};
 use pyo3::prelude::*;
@@ -11,7 +12,7 @@ use pyo3::sync::PyOnceLock;
 use pyo3::types::{PyBytes, PyDict, PyList, PyString, PyTuple};
 use std::net::IpAddr;
 use std::path::PathBuf;
-use std::sync::Arc;
+use std::sync::{Arc, Mutex, PoisonError};
 
 struct Classes {
     flow: Py<PyAny>,
@@ -61,13 +62,12 @@ pub fn watch(object: &Bound<'_, PyAny>) -> PyResult<Watch> {
         all: object.getattr("all")?.is_truthy()?,
         ..Watch::default()
     };
-    watch.names.extend(strings(object, "names")?);
-    watch.resolvers.extend(strings(object, "resolvers")?);
-    watch.http = !(watch.paths.is_empty() && watch.ports.is_empty() && watch.names.is_empty());
-    for pattern in strings(object, "patterns")? {
-        watch.patterns.add(&pattern);
-        watch.http = true;
-    }
+    let (names, patterns) = (strings(object, "names")?, strings(object, "patterns")?);
+    watch.http =
+        !(watch.paths.is_empty() && watch.ports.is_empty() && names.is_empty() && patterns.is_empty());
+    names.into_iter().for_each(|name| watch.add_name(name));
+    patterns.iter().for_each(|pattern| watch.add_pattern(pattern));
+    strings(object, "resolvers")?.into_iter().for_each(|name| watch.add_resolver(name));
     for text in strings(object, "resolver_ips")? {
         watch.resolver_ips.insert(parse_ip(&text)?);
     }
@@ -119,17 +119,18 @@ pub fn limits(object: &Bound<'_, PyAny>) -> PyResult<Limits> {
 /// The native twin of `sensor.packets.portable`.
 #[pyclass(module = "sensor._core")]
 pub struct Engine {
-    core: Core,
+    core: Shared,
 }
 
 #[pymethods]
 impl Engine {
     #[new]
     fn new(watch: &Bound<'_, PyAny>, limits: &Bound<'_, PyAny>) -> PyResult<Self> {
-        Ok(Self { core: Core::new(self::watch(watch)?, self::limits(limits)?) })
+        let core = Core::new(self::watch(watch)?, self::limits(limits)?);
+        Ok(Self { core: Arc::new(Mutex::new(core)) })
     }
 
-    fn feed<'py>(&mut self, py: Python<'py>, frames: &Bound<'py, PyAny>) -> PyResult<Bound<'py, PyList>> {
+    fn feed<'py>(&self, py: Python<'py>, frames: &Bound<'py, PyAny>) -> PyResult<Bound<'py, PyList>> {
         let mut batch: Vec<(i64, u32, PyBackedBytes, u32)> = Vec::with_capacity(frames.len()?);
         for frame in frames.try_iter()? {
             let frame = frame?;
@@ -142,8 +143,9 @@ impl Engine {
             ));
         }
         // Only lent: giving objects back without the interpreter's lock costs another one each.
-        let (core, batch) = (&mut self.core, &batch);
+        let batch = &batch;
         let facts = py.detach(move || {
+            let mut core = lock(&self.core);
             let frames = batch.iter().map(|(time, link, data, length)| (*time, *link, &**data, *length));
             core.feed(frames);
             core.take_facts()
@@ -152,46 +154,49 @@ impl Engine {
     }
 
     /// Time goes on without a frame.
-    fn tick<'py>(&mut self, py: Python<'py>, time: i64) -> PyResult<Bound<'py, PyList>> {
-        self.core.tick(time);
-        convert(py, self.core.take_facts())
+    fn tick<'py>(&self, py: Python<'py>, time: i64) -> PyResult<Bound<'py, PyList>> {
+        let facts = py.detach(|| {
+            let mut core = lock(&self.core);
+            core.tick(time);
+            core.take_facts()
+        });
+        convert(py, facts)
     }
 
     /// Watches something else from the next frame on.
-    fn look(&mut self, watch: &Bound<'_, PyAny>) -> PyResult<()> {
-        self.core.flights.watch = self::watch(watch)?;
+    fn look(&self, py: Python<'_>, watch: &Bound<'_, PyAny>) -> PyResult<()> {
+        let watch = self::watch(watch)?;
+        py.detach(|| lock(&self.core).flights.watch = watch);
         Ok(())
     }
 
-    fn finish<'py>(&mut self, py: Python<'py>) -> PyResult<Bound<'py, PyList>> {
-        let core = &mut self.core;
-        let facts = py.detach(move || {
+    fn finish<'py>(&self, py: Python<'py>) -> PyResult<Bound<'py, PyList>> {
+        let facts = py.detach(|| {
+            let mut core = lock(&self.core);
             core.finish();
             core.take_facts()
         });
         convert(py, facts)
     }
 
-    /// The facts of a capture file, in lists; `finish` is for the caller. With two `workers`, or more, a second
-    /// thread walks ahead: the same facts, sooner.
+    /// The facts of a capture file, in lists; `finish` is for the caller. With two `workers`, or more, threads walk
+    /// and count ahead: the same facts, sooner.
     #[pyo3(signature = (path, workers=1))]
-    fn read(slf: Py<Self>, py: Python<'_>, path: PathBuf, workers: usize) -> PyResult<Facts> {
-        let reader = py.detach(|| Reader::open(&path, workers > 1));
+    fn read(&self, py: Python<'_>, path: PathBuf, workers: usize) -> PyResult<Facts> {
         let name = path.display().to_string();
-        Ok(Facts {
-            engine: slf,
-            reader: Some(reader.map_err(|failure| raise(py, &name, failure))?),
-            name,
-            position: 0,
-        })
+        match py.detach(|| Reader::open(&path, workers, Arc::clone(&self.core))) {
+            Ok(reader) => Ok(Facts { reader: Some(Mutex::new(reader)), failure: None, name, position: 0 }),
+            Err(failure) => Err(raise(py, &name, failure)),
+        }
     }
 }
 
 /// Iterator over the facts of a file.
 #[pyclass(module = "sensor._core")]
 pub struct Facts {
-    engine: Py<Engine>,
-    reader: Option<Reader>,
+    reader: Option<Mutex<Reader>>,
+    /// To be told when the facts before it were.
+    failure: Option<Failure>,
     name: String,
     /// Bytes of the file on disk read so far.
     #[pyo3(get)]
@@ -205,25 +210,18 @@ impl Facts {
     }
 
     fn __next__<'py>(&mut self, py: Python<'py>) -> PyResult<Option<Bound<'py, PyList>>> {
-        let Some(reader) = &mut self.reader else { return Ok(None) };
-        let mut engine = self.engine.try_borrow_mut(py)?;
-        let core = &mut engine.core;
-        let (outcome, facts) = py.detach(|| {
-            let outcome = reader.read(core);
-            (outcome, core.take_facts())
-        });
-        self.position = reader.position();
-        match outcome {
-            Ok(true) => {}
-            Ok(false) => self.reader = None,
-            Err(failure) if facts.is_empty() => {
-                self.reader = None;
-                return Err(raise(py, &self.name, failure));
-            }
-            // The facts before the damage first: the same failure comes again.
-            Err(_) => {}
+        if let Some(failure) = self.failure.take() {
+            return Err(raise(py, &self.name, failure));
         }
-        convert(py, facts).map(Some)
+        let Some(reader) = &mut self.reader else { return Ok(None) };
+        let reader = reader.get_mut().unwrap_or_else(PoisonError::into_inner);
+        let batch = py.detach(|| reader.next());
+        self.position = batch.position;
+        if let Some(end) = batch.end {
+            self.reader = None;
+            self.failure = end.err();
+        }
+        convert(py, batch.facts).map(Some)
     }
 }
 

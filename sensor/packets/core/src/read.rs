@@ -1,150 +1,41 @@
-//! Drives the engine over a capture file.
+//! Drives the engine over a capture file. With workers for it the file's parts, the engine, and who takes its facts
+//! have a thread each.
 
-use crate::capture::{Format, HEADER, Record, Step};
 use crate::engine::Core;
-use crate::frame::Raw;
-use crate::memory::prefetch;
-use crate::source::Source;
-use std::io;
+use crate::facts::Fact;
+use crate::walk::{Failure, Part, Walker};
 use std::path::Path;
 use std::sync::mpsc::{Receiver, SyncSender, sync_channel};
-use std::sync::{Mutex, PoisonError};
+use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 
 /// Bytes of capture between two looks at Python, for its signals and its facts.
-const TURN: usize = 64 << 20;
+const TURN: usize = 8 << 20;
 /// Facts that are handed over at once.
-const FACTS: usize = 8_192;
-/// Bytes read at a time: small enough to be in the processor's own cache still when they are looked at.
-const PART: usize = 512 << 10;
-/// For the beginning of a record that is in the part before.
-const ROOM: usize = 64 << 10;
-/// Parts that a second thread may be ahead.
+const FACTS: usize = 1_024;
+/// Parts, and batches of facts, that a thread may be ahead of the next.
 const AHEAD: usize = 4;
-/// Records between asking for a frame's memory and reading its headers.
-const SOON: usize = 8;
 
-pub enum Failure {
-    NotACapture(String),
-    /// Offset in the decompressed file.
-    Damaged(u64, String),
-    Io(io::Error),
+/// An engine that the thread that reads and its owner share.
+pub type Shared = Arc<Mutex<Core>>;
+
+pub fn lock(core: &Shared) -> MutexGuard<'_, Core> {
+    core.lock().unwrap_or_else(PoisonError::into_inner)
 }
 
-/// A part of the capture: where its whole records are, and whether it is the last.
-#[derive(Default)]
-struct Part {
-    data: Vec<u8>,
-    records: Vec<Record>,
+/// What the engine said of some of the file.
+pub struct Batch {
+    pub facts: Vec<Fact>,
     /// Bytes of the file on disk read so far.
-    position: u64,
-    last: bool,
-    /// Offset in the decompressed file and reason.
-    damage: Option<(u64, String)>,
-}
-
-impl Part {
-    fn raw(&self, record: &Record) -> Raw<'_> {
-        let bytes = self.data.get(record.start..record.end).unwrap_or_default();
-        (record.time, record.link, bytes, record.length)
-    }
-
-    fn frames(&self) -> impl Iterator<Item = Raw<'_>> {
-        self.records.iter().enumerate().map(|(number, record)| {
-            if let Some(soon) = self.records.get(number.saturating_add(SOON)) {
-                prefetch(&self.data, soon.start);
-                prefetch(&self.data, soon.start.saturating_add(64));
-            }
-            self.raw(record)
-        })
-    }
-}
-
-/// Reads the file and finds its records.
-struct Walker {
-    source: Source,
-    format: Format,
-    /// Offset in the decompressed file of the next record.
-    offset: u64,
-    /// The beginning of the next record, read already.
-    rest: Vec<u8>,
-}
-
-impl Walker {
-    fn open(path: &Path) -> Result<Self, Failure> {
-        let mut source = Source::open(path).map_err(Failure::Io)?;
-        let mut head = [0; HEADER];
-        let (have, end) = source.fill(&mut head);
-        let head = head.get(..have).unwrap_or_default();
-        if let (Some(Err(error)), true) = (end, head.is_empty()) {
-            return Err(Failure::NotACapture(format!("cannot be decompressed: {error}")));
-        }
-        let Some((format, at)) = Format::detect(head) else {
-            let head: String = head.iter().take(4).map(|byte| format!("{byte:02x}")).collect();
-            let head = if head.is_empty() { "nothing".to_owned() } else { head };
-            return Err(Failure::NotACapture(format!("neither pcap nor pcapng (it begins with {head})")));
-        };
-        let rest = head.get(at..).unwrap_or_default().to_vec();
-        Ok(Self { source, format, offset: at as u64, rest })
-    }
-
-    /// Reads the next part into `part`, whose memory is used again.
-    fn next(&mut self, part: &mut Part) {
-        part.records.clear();
-        let (mut at, mut have) = (0_usize, self.rest.len());
-        let usual = have.saturating_add(PART);
-        if part.data.len() < usual || part.data.len() > usual.saturating_mul(4) {
-            part.data = vec![0; usual.saturating_add(ROOM)];
-        }
-        if let Some(start) = part.data.get_mut(..have) {
-            start.copy_from_slice(&self.rest);
-        }
-        loop {
-            let (count, end) = self.source.fill(part.data.get_mut(have..).unwrap_or_default());
-            have = have.saturating_add(count);
-            let data = part.data.get(..have).unwrap_or_default();
-            let before = at;
-            let (need, reason) = self.walk(data, &mut at, &mut part.records);
-            self.offset = self.offset.saturating_add(at.saturating_sub(before) as u64);
-            let reason = reason.or(match &end {
-                Some(Ok(())) if at < have => {
-                    Some(format!("the file ends inside a record of at least {need} bytes"))
-                }
-                Some(Err(error)) => Some(format!("decompression failed: {error}")),
-                _ => None,
-            });
-            part.last = end.is_some() || reason.is_some();
-            part.damage = reason.map(|reason| (self.offset, reason));
-            if part.last || at > 0 {
-                break;
-            }
-            part.data.resize(have.saturating_mul(2), 0); // a record that is longer
-        }
-        part.position = self.source.position();
-        self.rest.clear();
-        self.rest.extend_from_slice(part.data.get(at..have).unwrap_or_default());
-    }
-
-    /// Finds whole records. Returns how many bytes the next needs, and what is wrong with it.
-    fn walk(&mut self, data: &[u8], at: &mut usize, records: &mut Vec<Record>) -> (usize, Option<String>) {
-        loop {
-            match self.format.step(data, *at) {
-                Step::Frame(record) => {
-                    *at = record.next;
-                    records.push(record);
-                }
-                Step::Skip(next) => *at = next,
-                Step::More(need) => return (need, None),
-                Step::Damaged(reason) => return (0, Some(reason)),
-            }
-        }
-    }
+    pub position: u64,
+    /// How the file ended, if it did.
+    pub end: Option<Result<(), Failure>>,
 }
 
 /// Where parts come from.
 enum Parts {
     Here(Box<Walker>),
     /// A second thread, and the way back for parts that are done with.
-    Ahead(Mutex<Receiver<Part>>, SyncSender<Part>),
+    Ahead(Receiver<Part>, SyncSender<Part>),
 }
 
 impl Parts {
@@ -162,7 +53,7 @@ impl Parts {
                 }
             }
         });
-        Self::Ahead(Mutex::new(taken), empty)
+        Self::Ahead(taken, empty)
     }
 
     fn next(&mut self, part: &mut Part) {
@@ -171,50 +62,72 @@ impl Parts {
             Self::Ahead(taken, empty) => {
                 // A full channel only means that enough memory waits there.
                 let _ = empty.try_send(std::mem::take(part));
-                let lost = || Part {
-                    last: true,
-                    damage: Some((0, "the reading thread ended".into())),
-                    ..Part::default()
-                };
-                let taken = taken.get_mut().unwrap_or_else(PoisonError::into_inner);
-                *part = taken.recv().unwrap_or_else(|_| lost());
+                *part = taken.recv().unwrap_or_else(|_| Part::lost("the reading thread ended"));
             }
         }
     }
 }
 
-pub struct Reader {
+/// An engine at work on a file.
+pub struct Work {
+    core: Shared,
     parts: Parts,
     part: Part,
 }
 
-impl Reader {
-    /// `two`: a second thread reads ahead.
-    pub fn open(path: &Path, two: bool) -> Result<Self, Failure> {
-        let walker = Walker::open(path)?;
-        let parts = if two { Parts::ahead(walker) } else { Parts::Here(Box::new(walker)) };
-        Ok(Self { parts, part: Part::default() })
-    }
-
-    /// Bytes of the file on disk read so far.
-    pub fn position(&self) -> u64 {
-        self.part.position
-    }
-
-    /// Feeds the next part of the file. False: that was all.
-    pub fn read(&mut self, core: &mut Core) -> Result<bool, Failure> {
+impl Work {
+    fn next(&mut self) -> Batch {
         let mut done = 0_usize;
-        while !self.part.last {
+        loop {
             self.parts.next(&mut self.part);
+            let mut core = lock(&self.core);
             core.feed(self.part.frames());
-            done = done.saturating_add(self.part.data.len());
-            if done >= TURN || core.facts() >= FACTS {
-                return Ok(true);
+            done = done.saturating_add(self.part.length());
+            if self.part.last || done >= TURN || core.facts() >= FACTS {
+                let failure =
+                    self.part.damage.take().map(|(offset, reason)| Failure::Damaged(offset, reason));
+                let end = self.part.last.then(|| failure.map_or(Ok(()), Err));
+                return Batch { facts: core.take_facts(), position: self.part.position, end };
             }
         }
-        match &self.part.damage {
-            Some((offset, reason)) => Err(Failure::Damaged(*offset, reason.clone())),
-            None => Ok(false),
+    }
+}
+
+pub enum Reader {
+    Here(Box<Work>),
+    Ahead(Receiver<Batch>),
+}
+
+impl Reader {
+    /// With two `workers`, or more, the file is walked and its frames are counted ahead of who takes the facts.
+    pub fn open(path: &Path, workers: usize, core: Shared) -> Result<Self, Failure> {
+        let walker = Walker::open(path)?;
+        if workers < 2 {
+            let parts = Parts::Here(Box::new(walker));
+            return Ok(Self::Here(Box::new(Work { core, parts, part: Part::default() })));
+        }
+        let mut work = Work { core, parts: Parts::ahead(walker), part: Part::default() };
+        let (full, taken) = sync_channel(AHEAD);
+        std::thread::spawn(move || {
+            loop {
+                let batch = work.next();
+                let last = batch.end.is_some();
+                if full.send(batch).is_err() || last {
+                    return;
+                }
+            }
+        });
+        Ok(Self::Ahead(taken))
+    }
+
+    /// What the engine says of the next part of the file; not to be asked again after the end.
+    pub fn next(&mut self) -> Batch {
+        match self {
+            Self::Here(work) => work.next(),
+            Self::Ahead(taken) => taken.recv().unwrap_or_else(|_| {
+                let lost = Failure::Damaged(0, "the engine's thread ended".to_owned());
+                Batch { facts: Vec::new(), position: 0, end: Some(Err(lost)) }
+            }),
         }
     }
 }

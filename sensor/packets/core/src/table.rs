@@ -2,7 +2,7 @@
 
 use crate::facts::{Address, Endpoint, Transport};
 use crate::hash::Seed;
-use crate::memory::prefetch;
+use crate::memory::{large_pages, prefetch};
 use std::hash::{BuildHasher, Hasher};
 
 /// Both endpoints, the lower one first, so that both directions meet.
@@ -79,7 +79,7 @@ type Cell = u64;
 struct Slots<T>(Vec<Vec<Slot<T>>>);
 
 impl<T> Slots<T> {
-    const PIECE: usize = 1 << 10;
+    const PIECE: usize = 1 << 16;
 
     fn len(&self) -> usize {
         let last = self.0.last().map_or(0, Vec::len);
@@ -101,6 +101,7 @@ impl<T> Slots<T> {
             Some(last) => last.push(slot),
             None => {
                 let mut piece = Vec::with_capacity(Self::PIECE);
+                large_pages(&piece);
                 piece.push(slot);
                 self.0.push(piece);
             }
@@ -155,6 +156,14 @@ impl<T> Table<T> {
     pub fn prefetch(&self, index: u32) {
         if let Some(piece) = self.entries.0.get(index as usize / Slots::<T>::PIECE) {
             prefetch(piece, index as usize % Slots::<T>::PIECE);
+        }
+    }
+
+    /// Fetches the index cell of an entry, which is read for it.
+    #[inline(always)]
+    pub fn prefetch_cell_of(&self, index: u32) {
+        if let Some(slot) = self.entries.get(index) {
+            self.prefetch_cell(slot.hash);
         }
     }
 
@@ -231,6 +240,7 @@ impl<T> Table<T> {
 
     fn grow(&mut self) {
         let larger = vec![0; self.cells.len().saturating_mul(2)];
+        large_pages(&larger);
         for old in std::mem::replace(&mut self.cells, larger) {
             if old != 0 {
                 self.place(old);
@@ -246,6 +256,11 @@ impl<T> Table<T> {
             self.free.push(index);
             self.unplace(cell(hash, index));
         }
+    }
+
+    /// Removes all.
+    pub fn clear(&mut self) {
+        *self = Self { seed: self.seed, ..Self::new() };
     }
 
     /// Empties the cell and moves back those behind it that would no longer be found.

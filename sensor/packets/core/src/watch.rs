@@ -6,13 +6,16 @@ use std::collections::{HashMap, HashSet};
 
 #[derive(Default)]
 pub struct Watch {
+    /// `add_name`, `add_pattern` and `add_resolver` fill these.
     pub names: Domains,
     pub patterns: Patterns,
+    pub resolvers: Domains,
+    /// Of names and patterns.
+    pub ends: Ends,
     pub networks: Networks,
     pub paths: Vec<Vec<u8>>,
     pub ports: HashSet<u16, Seed>,
     pub fronts: HashSet<String, Seed>,
-    pub resolvers: Domains,
     pub resolver_ips: HashSet<Address, Seed>,
     pub all: bool,
     /// Whether a later request on a clear connection could matter.
@@ -20,9 +23,30 @@ pub struct Watch {
 }
 
 impl Watch {
-    /// In `names`, under one of them, or matched by a pattern.
+    /// A name that stands for everything under it as well.
+    pub fn add_name(&mut self, name: String) {
+        self.ends.add(&name);
+        self.names.insert(name);
+    }
+
+    /// A name with `*` in some labels.
+    pub fn add_pattern(&mut self, pattern: &str) {
+        self.ends.add_pattern(pattern);
+        self.patterns.add(pattern);
+    }
+
+    /// The name of an encrypted resolver, and of all under it.
+    pub fn add_resolver(&mut self, name: String) {
+        self.resolvers.insert(name);
+    }
+
+    /// One that was added, under one of them, or matched by a pattern.
     pub fn name(&self, name: &str) -> bool {
-        !name.is_empty() && (self.names.cover(name) || self.patterns.match_any(name))
+        self.ends.may_end(name) && (cover(&self.names, name) || self.patterns.match_any(name))
+    }
+
+    pub fn resolver(&self, name: &str) -> bool {
+        !name.is_empty() && cover(&self.resolvers, name)
     }
 
     pub fn path(&self, path: &[u8]) -> bool {
@@ -30,71 +54,34 @@ impl Watch {
     }
 }
 
-/// Names that stand for everything under them as well.
+pub type Domains = HashSet<String, Seed>;
+
+/// `name` or a name it lies under is one of them.
+fn cover(domains: &Domains, name: &str) -> bool {
+    let mut rest = name;
+    loop {
+        if domains.contains(rest) {
+            return true;
+        }
+        match rest.split_once('.') {
+            Some((_, parent)) => rest = parent,
+            None => return false,
+        }
+    }
+}
+
+/// Names with `*` in some labels, by number of labels.
 #[derive(Default)]
-pub struct Domains {
-    names: HashSet<String, Seed>,
-    ends: Ends,
-}
-
-impl Domains {
-    pub fn is_empty(&self) -> bool {
-        self.names.is_empty()
-    }
-
-    /// `name` or a name it lies under is here.
-    pub fn cover(&self, name: &str) -> bool {
-        if !self.ends.may_end(name) {
-            return false;
-        }
-        let mut rest = name;
-        loop {
-            if self.names.contains(rest) {
-                return true;
-            }
-            match rest.split_once('.') {
-                Some((_, parent)) => rest = parent,
-                None => return false,
-            }
-        }
-    }
-}
-
-impl Extend<String> for Domains {
-    fn extend<T: IntoIterator<Item = String>>(&mut self, names: T) {
-        for name in names {
-            self.ends.add(&name);
-            self.names.insert(name);
-        }
-    }
-}
-
-/// Names with `*` in some labels.
-#[derive(Default)]
-pub struct Patterns {
-    /// By number of labels.
-    labels: HashMap<usize, Vec<Vec<String>>, Seed>,
-    ends: Ends,
-    /// One has `*` in its last label: any name may match.
-    open: bool,
-}
+pub struct Patterns(HashMap<usize, Vec<Vec<String>>, Seed>);
 
 impl Patterns {
-    pub fn add(&mut self, pattern: &str) {
+    fn add(&mut self, pattern: &str) {
         let labels: Vec<String> = pattern.split('.').map(str::to_owned).collect();
-        self.labels.entry(labels.len()).or_default().push(labels);
-        match pattern.rsplit_once('*').map(|(_, tail)| tail.split_once('.')) {
-            None => self.ends.add(pattern),
-            Some(Some((_, tail))) => self.ends.add(tail),
-            Some(None) => self.open = true,
-        }
+        self.0.entry(labels.len()).or_default().push(labels);
     }
 
     fn match_any(&self, name: &str) -> bool {
-        if !(self.open || self.ends.may_end(name)) {
-            return false;
-        }
-        let Some(patterns) = self.labels.get(&name.split('.').count()) else { return false };
+        let Some(patterns) = self.0.get(&name.split('.').count()) else { return false };
         patterns.iter().any(|pattern| {
             pattern
                 .iter()
@@ -106,7 +93,11 @@ impl Patterns {
 
 /// Ends of names, by hash: nearly every name has none of them, and is told so in one pass over its bytes.
 #[derive(Default)]
-struct Ends(Vec<u64>);
+pub struct Ends {
+    words: Vec<u64>,
+    /// Any name may match: a pattern has `*` in its last label.
+    open: bool,
+}
 
 impl Ends {
     const WORDS: usize = 1 << 10;
@@ -126,20 +117,31 @@ impl Ends {
     }
 
     fn add(&mut self, end: &str) {
-        self.0.resize(Self::WORDS, 0);
+        self.words.resize(Self::WORDS, 0);
         let (word, bits) = Self::place(end.bytes().rev().fold(Self::BASIS, Self::step));
-        if let Some(word) = self.0.get_mut(word) {
+        if let Some(word) = self.words.get_mut(word) {
             *word |= bits;
+        }
+    }
+
+    fn add_pattern(&mut self, pattern: &str) {
+        match pattern.rsplit_once('*').map(|(_, tail)| tail.split_once('.')) {
+            None => self.add(pattern),
+            Some(Some((_, tail))) => self.add(tail),
+            Some(None) => self.open = true,
         }
     }
 
     fn has(&self, hash: u64) -> bool {
         let (word, bits) = Self::place(hash);
-        self.0.get(word).is_some_and(|word| word & bits == bits)
+        self.words.get(word).is_some_and(|word| word & bits == bits)
     }
 
     /// Whether `name` may be one of the ends, or one of them behind a dot. False is certain.
     fn may_end(&self, name: &str) -> bool {
+        if name.is_empty() || self.open {
+            return !name.is_empty();
+        }
         let mut hash = Self::BASIS;
         for byte in name.bytes().rev() {
             if byte == b'.' && self.has(hash) {
@@ -213,12 +215,14 @@ mod tests {
     #[test]
     fn the_quick_look_at_a_name_hides_nothing() {
         let mut watch = Watch::default();
-        watch.names.extend(["openai.com", "ai", "a.b.c.example"].map(str::to_owned));
-        for pattern in ["api-*.example.com", "*.cloud", "llm.*", "x.*y.org", "plain.net"] {
-            watch.patterns.add(pattern);
+        for name in ["openai.com", "ai", "a.b.c.example"] {
+            watch.add_name(name.to_owned());
+        }
+        for pattern in ["api-*.example.com", "*.cloud", "x.*y.org", "plain.net"] {
+            watch.add_pattern(pattern);
         }
         let here = ["openai.com", "api.openai.com", "claude.ai", "ai", "x.a.b.c.example", "plain.net"];
-        let matched = ["api-1.example.com", "some.cloud", "llm.internal", "x.any.org", "x.y.org"];
+        let matched = ["api-1.example.com", "some.cloud", "x.any.org", "x.y.org"];
         let not = ["", "com", "xopenai.com", "b.c.example", "api-1.example.org", "cloud", "x.plain.net"];
         for name in here.into_iter().chain(matched) {
             assert!(watch.name(name), "{name}");
@@ -226,5 +230,7 @@ mod tests {
         for name in not {
             assert!(!watch.name(name), "{name}");
         }
+        watch.add_pattern("llm.*");
+        assert!(watch.name("llm.internal") && !watch.name("xllm.internal") && !watch.name(""));
     }
 }

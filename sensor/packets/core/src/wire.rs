@@ -109,8 +109,32 @@ impl<'a> Cursor<'a> {
 /// RFC 1035 2.3.4.
 const NAME_MAX: usize = 255;
 
+/// Bytes of a label that stay as they are.
+pub const PLAIN: [bool; 256] = {
+    let mut table = [false; 256];
+    let mut byte = 0_u8;
+    while byte < 128 {
+        let at = byte as usize;
+        #[allow(clippy::indexing_slicing)] // runs in the compiler, where a wrong index is an error
+        {
+            table[at] = matches!(byte, b'a'..=b'z' | b'0'..=b'9' | b'-' | b'_');
+        }
+        byte = byte.wrapping_add(1);
+    }
+    table
+};
+
+/// The bytes as text, if nothing in it would change: nearly all names are like that.
+fn plain(raw: &[u8]) -> Option<&str> {
+    let same = raw.iter().all(|&byte| PLAIN.get(usize::from(byte)) == Some(&true) || byte == b'.');
+    if same { std::str::from_utf8(raw).ok() } else { None }
+}
+
 /// Lower case; bytes outside `[a-z0-9._-]` as `\xNN`.
 pub fn escape(raw: &[u8]) -> String {
+    if let Some(plain) = plain(raw) {
+        return plain.to_owned();
+    }
     let mut text = String::with_capacity(raw.len());
     for byte in raw.to_ascii_lowercase() {
         match byte {
