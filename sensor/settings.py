@@ -3,7 +3,6 @@
 `sensor.config` reads them, and checks what somebody set.
 """
 
-# ruff: noqa: RUF009 - `setting` makes a field
 from __future__ import annotations
 
 import dataclasses
@@ -12,10 +11,11 @@ import os
 import re
 import socket
 from collections.abc import Callable, Iterator, Sequence
-from dataclasses import dataclass, field
+from dataclasses import field
 from pathlib import Path
 from typing import Any, Literal
 
+from sensor.frozen import dataclass
 from sensor.packets.facts import Limits
 
 PREFIX = "AISCOPE_"
@@ -52,7 +52,7 @@ def _networks(value: tuple[str, ...]) -> tuple[str, ...]:
 Names = tuple[str, ...]  # a list in the file, or one text with commas
 
 
-@dataclass(frozen=True)
+@dataclass(frozen=True, slots=True)
 class StoreSettings:
     """Where rows are kept."""
 
@@ -64,7 +64,7 @@ class StoreSettings:
     )
 
 
-@dataclass(frozen=True)
+@dataclass(frozen=True, slots=True)
 class SensorSettings:
     """Who reports, and whose names leave the sensor."""
 
@@ -91,7 +91,7 @@ class SensorSettings:
     )
 
 
-@dataclass(frozen=True)
+@dataclass(frozen=True, slots=True)
 class ReadSettings:
     """`aiscope read`."""
 
@@ -100,7 +100,7 @@ class ReadSettings:
     )
 
 
-@dataclass(frozen=True)
+@dataclass(frozen=True, slots=True)
 class WatchSettings:
     """`aiscope watch`."""
 
@@ -126,7 +126,7 @@ class WatchSettings:
     evidence_packets: int = setting(default=20, ge=1, le=1000, description="kept of each connection")
 
 
-@dataclass(frozen=True)
+@dataclass(frozen=True, slots=True)
 class CatalogueSettings:
     """The catalogue of services."""
 
@@ -141,7 +141,7 @@ class CatalogueSettings:
     key: str = setting(default="", description="public key that updates must be signed with")
 
 
-@dataclass(frozen=True)
+@dataclass(frozen=True, slots=True)
 class PolicySettings:
     """What the organisation allows."""
 
@@ -150,7 +150,7 @@ class PolicySettings:
     )
 
 
-@dataclass(frozen=True)
+@dataclass(frozen=True, slots=True)
 class PlaceSettings:
     """Where servers are: files in MaxMind DB format."""
 
@@ -158,14 +158,14 @@ class PlaceSettings:
     asn_db: Path | None = setting(default=None, description="network (AS) database")
 
 
-@dataclass(frozen=True)
+@dataclass(frozen=True, slots=True)
 class InventorySettings:
     """Who clients are."""
 
     csv: Path | None = setting(default=None, description="columns `address,from,until,host,user,groups`")
 
 
-@dataclass(frozen=True)
+@dataclass(frozen=True, slots=True)
 class SpoolSettings:
     """Where a sensor keeps rows until the store has them."""
 
@@ -179,7 +179,7 @@ class SpoolSettings:
     )
 
 
-@dataclass(frozen=True)
+@dataclass(frozen=True, slots=True)
 class ShipSettings:
     """`aiscope ship`: how rows get to the store."""
 
@@ -196,7 +196,7 @@ class ShipSettings:
     plain: bool = setting(default=False, description="allow http:// to another machine")
 
 
-@dataclass(frozen=True)
+@dataclass(frozen=True, slots=True)
 class ProxySettings:
     """`aiscope proxy`; see `docs/inspection.md`."""
 
@@ -254,7 +254,7 @@ class ProxySettings:
     )
 
 
-@dataclass(frozen=True)
+@dataclass(frozen=True, slots=True)
 class DlpSettings:
     """What data is looked for in requests; see `docs/dlp.md`."""
 
@@ -269,7 +269,7 @@ class DlpSettings:
     key: Path | None = setting(default=None, description="the key that these were made with")
 
 
-@dataclass(frozen=True)
+@dataclass(frozen=True, slots=True)
 class RetentionSettings:
     """Days that rows are kept after they came in; 0 keeps them for ever."""
 
@@ -281,14 +281,14 @@ class RetentionSettings:
     audit: int = setting(default=1095, ge=0, description="who did what in aiscope")
 
 
-@dataclass(frozen=True)
+@dataclass(frozen=True, slots=True)
 class DashboardSettings:
     """`aiscope dashboard`."""
 
     listen: str = setting(default="127.0.0.1:8501", pattern=r":\d+$", description="address and port")
 
 
-@dataclass(frozen=True)
+@dataclass(frozen=True, slots=True)
 class Settings:
     """All settings, a section each. Made by `sensor.config`."""
 

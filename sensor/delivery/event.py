@@ -9,8 +9,9 @@ from __future__ import annotations
 
 import dataclasses
 import datetime as dt
-from dataclasses import dataclass
 from typing import Any
+
+from sensor.frozen import dataclass
 
 EVIDENCE = ("dns", "ip", "sni", "flow", "inferred", "decrypted")  # the ladder, lowest rung first
 

@@ -12,12 +12,12 @@ from __future__ import annotations
 
 import hashlib
 from collections.abc import Callable, Iterator, Mapping
-from dataclasses import dataclass
 from functools import cached_property
 from pathlib import Path
 from types import MappingProxyType
 from typing import TYPE_CHECKING
 
+from sensor.frozen import dataclass
 from sensor.knowledge import catalogue_rules
 from sensor.knowledge.catalogue_files import (
     PACKAGED,

@@ -9,9 +9,9 @@ from __future__ import annotations
 import ipaddress
 import re
 from collections.abc import Iterable, Mapping, Sequence
-from dataclasses import dataclass
 from functools import cached_property
 
+from sensor.frozen import dataclass
 from sensor.knowledge.catalogue_rules import ServerRow
 
 MAX_NAME = 255  # RFC 1035 2.3.4

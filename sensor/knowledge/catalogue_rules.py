@@ -5,10 +5,11 @@ from __future__ import annotations
 import hashlib
 import json
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass, fields
+from dataclasses import fields
 from typing import NamedTuple
 
 from sensor import __version__
+from sensor.frozen import dataclass
 
 
 class ServerRow(NamedTuple):

@@ -11,8 +11,9 @@ from __future__ import annotations
 import json
 import re
 import zlib
-from dataclasses import dataclass
 from typing import Any
+
+from sensor.frozen import dataclass
 
 KEPT = 32_768  # bytes kept of a body's beginning, and as many of its end
 DECODED = 1_048_576  # bytes a compressed one may become

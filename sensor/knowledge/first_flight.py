@@ -2,8 +2,7 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass
-
+from sensor.frozen import dataclass
 from sensor.knowledge.fingerprint import ja3, ja4
 from sensor.packets.facts import Opened
 from sensor.wire.cursor import Malformed

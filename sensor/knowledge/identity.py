@@ -10,9 +10,9 @@ from __future__ import annotations
 
 from collections import OrderedDict
 from collections.abc import Iterable
-from dataclasses import dataclass
 from typing import TypeVar
 
+from sensor.frozen import dataclass
 from sensor.knowledge.inventory import Inventory
 from sensor.wire.dhcp import DhcpMessage
 

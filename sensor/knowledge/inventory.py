@@ -14,8 +14,9 @@ import ipaddress
 import itertools
 from collections import defaultdict
 from collections.abc import Iterator
-from dataclasses import dataclass
 from pathlib import Path
+
+from sensor.frozen import dataclass
 
 COLUMNS = ("address", "from", "until", "host", "user", "groups")
 _EPOCH = dt.datetime(1970, 1, 1, tzinfo=dt.UTC)

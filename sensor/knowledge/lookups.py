@@ -4,8 +4,8 @@ from __future__ import annotations
 
 from collections import OrderedDict
 from collections.abc import Callable
-from dataclasses import dataclass
 
+from sensor.frozen import dataclass
 from sensor.knowledge.catalogue import Match
 from sensor.packets.facts import Message
 from sensor.wire.dns import DnsMessage, parse_dns, peek_question, type_text

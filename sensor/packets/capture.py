@@ -12,13 +12,13 @@ import struct
 import sys
 import zlib
 from collections.abc import Iterator
-from dataclasses import dataclass
 from pathlib import Path
 from typing import BinaryIO, Protocol, cast
 
 import dpkt
 import zstandard
 
+from sensor.frozen import dataclass
 from sensor.packets.errors import Damaged, NotACapture
 from sensor.packets.facts import Frame
 

@@ -6,7 +6,9 @@ taken from frames. Addresses are text as `socket.inet_ntop` writes it. "Up" is c
 
 from __future__ import annotations
 
-from dataclasses import dataclass, field
+from dataclasses import field
+
+from sensor.frozen import dataclass
 
 # Visibility classes: every frame's bytes are in exactly one of them (see Totals).
 VISIBILITY = (

@@ -3,8 +3,8 @@
 from __future__ import annotations
 
 import socket
-from dataclasses import dataclass
 
+from sensor.frozen import dataclass
 from sensor.wire.cursor import Cursor, Malformed
 from sensor.wire.dns import read_name
 from sensor.wire.names import clean_name

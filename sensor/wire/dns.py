@@ -10,7 +10,6 @@ import re
 import socket
 from base64 import b64encode
 from collections.abc import Iterable, Iterator
-from dataclasses import dataclass
 from functools import lru_cache
 from struct import Struct
 from typing import NamedTuple
@@ -20,6 +19,7 @@ import dns.rcode
 import dns.rdataclass
 import dns.rdatatype
 
+from sensor.frozen import dataclass
 from sensor.wire.cursor import Cursor, Malformed
 from sensor.wire.names import NAME_MAX, clean_name, escape
 

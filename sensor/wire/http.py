@@ -4,8 +4,8 @@ from __future__ import annotations
 
 import re
 from collections import deque
-from dataclasses import dataclass
 
+from sensor.frozen import dataclass
 from sensor.wire.cursor import Malformed
 from sensor.wire.names import clean_name, is_address
 

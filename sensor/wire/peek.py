@@ -2,8 +2,9 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass, replace
+from dataclasses import replace
 
+from sensor.frozen import dataclass
 from sensor.wire.cursor import Malformed
 from sensor.wire.http import HttpRequest, parse_request
 from sensor.wire.names import clean_name, is_address

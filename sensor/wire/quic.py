@@ -7,7 +7,6 @@ id.
 from __future__ import annotations
 
 import enum
-from dataclasses import dataclass
 from hmac import digest
 from struct import pack
 
@@ -17,6 +16,7 @@ from cryptography.hazmat.primitives.ciphers.aead import AESGCM
 from cryptography.hazmat.primitives.ciphers.algorithms import AES
 from cryptography.hazmat.primitives.ciphers.modes import ECB
 
+from sensor.frozen import dataclass
 from sensor.wire.cursor import Cursor, Malformed
 
 VERSION_1, VERSION_2 = 1, 0x6B3343CF

@@ -6,9 +6,9 @@ the rest of the hello is still worth knowing.
 
 from __future__ import annotations
 
-from dataclasses import dataclass
 from struct import unpack
 
+from sensor.frozen import dataclass
 from sensor.wire.cursor import Cursor, Malformed, Truncated
 from sensor.wire.names import clean_name
 

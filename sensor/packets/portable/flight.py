@@ -2,8 +2,7 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass
-
+from sensor.frozen import dataclass
 from sensor.packets.facts import Fact, Limits, Opened
 from sensor.packets.portable.assembly import Stream
 from sensor.packets.portable.clear import ClearText
