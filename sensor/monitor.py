@@ -43,13 +43,12 @@ if TYPE_CHECKING:  # not every run has a policy or seals names
 
 _SEALED = ("user", "client_host", "client_mac")
 _NOWHERE = Location()
+_NO_SERVICE = Match("", "", "", "", "")
 _CLIENTS = 4_096  # distinct clients whose class is remembered
 _SERVERS = 16_384  # distinct server addresses whose owner is remembered
 _NAMES = 16_384  # distinct names whose service is remembered
 _ANSWERS = 64  # records of a lookup's answer
 # Columns that a look at packets alone leaves open.
-_NOT_JUDGED: dict[str, Any] = dict.fromkeys(("exchanges_low", "exchanges", "exchanges_high"))
-_NOT_JUDGED |= {"verdict": "", "policy": ""}
 _NOT_INSPECTED: dict[str, Any] = {"cost_usd": None, "attachments": (), "data_classes": (), "account": ""}
 _NOT_INSPECTED |= {"account_type": "unknown", "prompt_hash": "", "excerpt": "", "verdict": "", "policy": ""}
 _SUMMED = ("bytes_up", "bytes_down", "packets_up", "packets_down")
@@ -145,6 +144,7 @@ class Monitor:
 
     def observe(self, fact: Fact) -> list[Event]:
         """The events a fact gives rise to."""
+        events: Iterable[Event]
         match fact:
             case Progress():
                 events = self._progress(fact)
@@ -168,7 +168,7 @@ class Monitor:
 
     # Connections
 
-    def _open(self, opened: Opened) -> Iterator[Event]:
+    def _open(self, opened: Opened) -> Iterable[Event]:
         flow, match, flight = opened.flow, self._name(opened), read_first_flight(opened)
         self._connections[flow.id] = _Connection(
             start=opened.time,
@@ -187,7 +187,7 @@ class Monitor:
             named=match is not None,
             candidates=self._learnt.candidates(flow.client_ip, flow.server_ip, opened.time),
         )
-        return iter(())
+        return ()
 
     def _name(self, opened: Opened) -> Match | None:
         """The service by the connection's name; by its address only where there is no name."""
@@ -216,52 +216,26 @@ class Monitor:
             self._conversations.forget(fact.flow.id)
 
     def _slice(self, known: _Connection, fact: Progress) -> Connection:
-        flow, flight, match = fact.flow, known.flight, known.match
+        flow, flight, place, match = fact.flow, known.flight, known.place, known.match or _NO_SERVICE
         who = self._identities.who(flow.client_ip, fact.start)
-        role = "relay" if known.relay else match.role if match else ""
         rung, confidence = known.grade()
-        channel = evidence.channel(match.service, match.role, known.client_class) if match else ""
+        # By position: with so many columns, keywords would take a quarter of a slice's time.
         return Connection(
-            time=fact.start,
-            end_time=fact.end,
-            start_time=known.start,
-            flow_id=known.flow_id,
-            first=known.first,
-            transport=flow.transport,
-            protocol=known.protocol,
-            client_ip=flow.client_ip,
-            client_port=flow.client_port,
-            client_mac=flow.client_mac or who.mac,
-            client_host=who.host,
-            user=who.user,
-            groups=who.groups,
-            server_ip=flow.server_ip,
-            server_port=flow.server_port,
-            server_name=known.name,
-            name_source=known.name_source,
-            alpn=flight.alpn,
-            tls_version=flight.tls_version,
-            ja3=flight.ja3,
-            ja4=flight.ja4,
-            ech=known.ech,
-            **_service(match),
-            role=role,
-            evidence=rung,
-            confidence=confidence,
-            channel=channel,
-            client_class=known.client_class,
-            bytes_up=fact.bytes_up,
-            bytes_down=fact.bytes_down,
-            packets_up=fact.packets_up,
-            packets_down=fact.packets_down,
-            upload_bytes=self._conversations.upload(flow.id),
-            server_country=known.place.country,
-            server_asn=known.place.asn,
-            server_as_org=known.place.organisation,
-            vlan=flow.vlan,
-            tunnel=flow.tunnel,
-            **_NOT_JUDGED,
-        )
+            fact.start, fact.end, known.start, known.flow_id, known.first,
+            flow.transport, known.protocol,
+            flow.client_ip, flow.client_port, flow.client_mac or who.mac, who.host, who.user, who.groups,
+            flow.server_ip, flow.server_port, known.name, known.name_source,
+            flight.alpn, flight.tls_version, flight.ja3, flight.ja4, known.ech,
+            match.service, match.vendor, match.category, "relay" if known.relay else match.role,
+            rung, confidence, evidence.channel(match.service, match.role, known.client_class),
+            known.client_class,
+            fact.bytes_up, fact.bytes_down, fact.packets_up, fact.packets_down,
+            None, None, None,  # exchanges are not judged here
+            self._conversations.upload(flow.id),
+            place.country, place.asn, place.organisation,
+            flow.vlan, flow.tunnel,
+            "", "",  # nor are the verdict and its policy
+        )  # fmt: skip
 
     # Clear text
 
@@ -295,7 +269,9 @@ class Monitor:
             client_host=who.host,
             user=who.user,
             groups=who.groups,
-            **_service(match),
+            service=match.service,
+            vendor=match.vendor,
+            category=match.category,
             server_name="" if is_address(turn.request.host) else turn.request.host,
             channel=evidence.channel(match.service, match.role, client),
             operation=call.operation,
@@ -317,7 +293,7 @@ class Monitor:
 
     # Names and identities
 
-    def _message(self, fact: Message) -> Iterator[Event]:
+    def _message(self, fact: Message) -> Iterable[Event]:
         try:
             if fact.kind == "dhcp":
                 return self._identified(self._identities.dhcp(parse_dhcp(fact.payload), fact.time))
@@ -326,7 +302,7 @@ class Monitor:
                 return self._identified(self._identities.mdns(hosts, fact.src_ip, fact.src_mac, fact.time))
             return self._ended(self._lookups.observe(fact))
         except Malformed:
-            return iter(())
+            return ()
 
     def _ended(self, lookups: Iterable[Asked]) -> Iterator[Event]:
         for asked in lookups:
@@ -335,9 +311,9 @@ class Monitor:
                 self._learnt.learn(asked.client_ip, asked.answer.hosts, match.service, asked.time)
             if match or self._all:
                 yield from self._identified(self._identities.introduce(asked.client_ip, asked.time))
-                yield self._lookup(asked, match)
+                yield self._lookup(asked, match or _NO_SERVICE)
 
-    def _lookup(self, asked: Asked, match: Match | None) -> Lookup:
+    def _lookup(self, asked: Asked, match: Match) -> Lookup:
         who, answer = self._identities.who(asked.client_ip, asked.time), asked.answer
         return Lookup(
             time=asked.time,
@@ -349,18 +325,22 @@ class Monitor:
             question=asked.question,
             qtype=asked.qtype,
             rcode=answer.rcode if answer else "",
-            answers=tuple(record.data for record in answer.answers[:_ANSWERS]) if answer else (),
+            answers=tuple([record.data for record in answer.answers[:_ANSWERS]]) if answer else (),
             ttl=answer.ttl if answer else None,
             ech_offered=answer.ech_offered if answer else False,
-            **_service(match),
+            service=match.service,
+            vendor=match.vendor,
+            category=match.category,
         )
 
-    def _identified(self, sightings: Iterable[Sighting]) -> Iterator[Event]:
-        for seen in sightings:
-            yield Identity(
+    def _identified(self, sightings: Iterable[Sighting]) -> list[Event]:
+        return [
+            Identity(
                 seen.time, seen.until, seen.source, seen.confidence,
                 seen.ip, seen.mac, seen.host, seen.user, seen.groups,
-            )  # fmt: skip
+            )
+            for seen in sightings
+        ]  # fmt: skip
 
     # Statistics
 
@@ -401,10 +381,3 @@ def _sum(waiting: Progress | None, fact: Progress) -> Progress:
         return fact
     sums: dict[str, Any] = {name: getattr(waiting, name) + getattr(fact, name) for name in _SUMMED}
     return replace(fact, start=waiting.start, bursts=(), **sums)
-
-
-def _service(match: Match | None) -> dict[str, Any]:
-    """The columns that name a service."""
-    if match is None:
-        return {"service": "", "vendor": "", "category": ""}
-    return {"service": match.service, "vendor": match.vendor, "category": match.category}

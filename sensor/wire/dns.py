@@ -9,7 +9,7 @@ from __future__ import annotations
 import re
 import socket
 from base64 import b64encode
-from collections.abc import Iterable, Iterator
+from contextlib import suppress
 from functools import lru_cache
 from struct import Struct
 from typing import NamedTuple
@@ -30,14 +30,17 @@ RECORDS = 512  # looked at per section; a 64 KiB message could hold thousands
 TEXT_MAX = 1_024  # characters kept of one record's data
 MDNS_FLUSH = 0x8000  # RFC 6762 10.2, top bit of the class
 
-_LEADING = frozenset({CNAME, SVCB, HTTPS})  # records that tell more than their own data
 _POINTER = b"\xc0"  # RFC 1035 4.1.4
+_QUESTION = b"\xc0\x0c"  # the pointer to the first question's name, which is behind the header
+_UNREAD = "\\# "  # how data of unknown form begins (RFC 3597 5), and no name does
 
 _HINTS = {4: ("ipv4hint", 4, socket.AF_INET), 6: ("ipv6hint", 16, socket.AF_INET6)}
 _protocols = re.compile(rb"(?:[\x01-\x1f][a-z0-9/.-]+)+").fullmatch  # lengths and names
 
 _header = Struct(">HHHHHH").unpack_from
-_record_head = Struct(">HHIH").unpack
+_record_head = Struct(">HHIH").unpack_from
+_RECORD_HEAD = 10
+_question_tail = Struct(">HH").unpack
 
 
 @dataclass(frozen=True, slots=True)
@@ -84,29 +87,17 @@ class DnsMessage:
     @property
     def ttl(self) -> int | None:
         """Lowest TTL of the answers."""
-        return min((record.ttl for record in self.answers), default=None)
+        return min([record.ttl for record in self.answers], default=None)
 
     @property
     def hosts(self) -> tuple[tuple[str, str, int], ...]:
         """(name, address, TTL) of each A and AAAA record of a response, additional ones included: mDNS."""
         records = self.answers + self.additional if self.is_response else ()
-        return tuple((r.name, r.data, r.ttl) for r in records if r.type in ("A", "AAAA"))
+        return tuple([(r.name, r.data, r.ttl) for r in records if r.type in ("A", "AAAA")])
 
 
-class _Raw(NamedTuple):
-    """A resource record whose data is at `start` to `end` of the message."""
-
-    name: str
-    type: int
-    cls: int
-    ttl: int
-    start: int
-    end: int
-
-    @property
-    def seconds(self) -> int:
-        """RFC 2181 8: a TTL with the top bit set counts as 0."""
-        return self.ttl if self.ttl < 1 << 31 else 0
+# A resource record: name, type, class, TTL, where its data begins, the data. A class's objects take too long.
+_Raw = tuple[str, int, int, int, int, bytes]
 
 
 def peek_question(payload: bytes) -> tuple[str, int, bool] | None:
@@ -127,13 +118,39 @@ def read_name(cursor: Cursor) -> str:
     A byte of a label that is not in [a-z0-9_-] is `\xNN`, a dot too. Cut at 255 characters.
     """
     data, pos, have = cursor.data, cursor.pos, cursor.have
+    start, behind = pos, 0
+    if pos + 2 <= have and data[pos] >= 192 and (target := (data[pos] & 63) << 8 | data[pos + 1]) < pos:
+        start, behind = target, pos + 2
+    end = data.find(0, start, min(have, start + NAME_MAX)) + 1
+    name = _uncompressed(data[start:end]) if end else None
+    if name is None:
+        return _compressed(cursor)
+    cursor.pos = behind or end
+    return name
+
+
+@lru_cache(4_096)  # a network asks for the same names over and over
+def _uncompressed(raw: bytes) -> str | None:
+    """A name that is `raw`, up to its first zero byte; None when it has pointers or is something else."""
+    labels, pos, last = [], 0, len(raw) - 1
+    while pos < last:
+        after = pos + 1 + raw[pos]
+        if raw[pos] > 63 or after > last:
+            return None
+        labels.append(raw[pos + 1 : after])
+        pos = after
+    return _text(labels)
+
+
+def _compressed(cursor: Cursor) -> str:
+    data, pos, have = cursor.data, cursor.pos, cursor.have
     labels: list[bytes] = []
     size, behind, limit = 0, 0, pos
     while pos < have:
         length = data[pos]
         if length == 0:
             cursor.pos = behind or pos + 1
-            return _text(tuple(labels))
+            return _text(labels)
         if length < 64:
             after = pos + 1 + length
             size += length + 1
@@ -152,37 +169,44 @@ def read_name(cursor: Cursor) -> str:
     raise Malformed(f"name at {cursor.pos}")
 
 
-@lru_cache(4_096)  # a network asks for the same names over and over
-def _text(labels: tuple[bytes, ...]) -> str:
+def _text(labels: list[bytes]) -> str:
     joined = b".".join(labels)
     if joined.count(b".") == max(len(labels) - 1, 0):
         return escape(joined)[:NAME_MAX]
     return ".".join(escape(label).replace(".", "\\x2e") for label in labels)[:NAME_MAX]
 
 
-def _records(cursor: Cursor, count: int) -> Iterator[_Raw]:
-    known: dict[bytes, str] = {}  # names by the pointer to them: most records have the owner of the last
-    data = cursor.data
+def _records(cursor: Cursor, count: int, known: dict[bytes, str], found: list[_Raw]) -> None:
+    """Adds a section's records to `found`. `known`: names by the pointer to them; most are the last one's."""
+    data, have = cursor.data, cursor.have
     for _ in range(min(count, RECORDS)):
         pointer = data[cursor.pos : cursor.pos + 2]
-        if name := known.get(pointer):
+        if name := known.get(pointer, ""):
             cursor.pos += 2
         else:
             name = read_name(cursor)
             if pointer >= _POINTER:
                 known[pointer] = name
-        kind, cls, ttl, size = _record_head(cursor.take(10))
-        start = cursor.pos
-        cursor.take(size)
-        yield _Raw(name, kind, cls, ttl, start, cursor.pos)
+        start = cursor.pos + _RECORD_HEAD
+        if start > have:
+            raise Malformed(f"record at {cursor.pos}")
+        kind, cls, ttl, size = _record_head(data, cursor.pos)
+        if start + size > have:
+            raise Malformed(f"data at {start}")
+        cursor.pos = start + size
+        found.append((name, kind, cls, ttl, start, data[start : start + size]))
+
+
+def _seconds(ttl: int) -> int:
+    """RFC 2181 8: a TTL with the top bit set counts as 0."""
+    return ttl if ttl < 1 << 31 else 0
 
 
 def _questions(cursor: Cursor, count: int) -> tuple[str, int]:
     """Name and type of the first question; the cursor goes behind the last."""
     first = ("", 0)
     for index in range(min(count, RECORDS)):
-        name, kind = read_name(cursor), cursor.u16()
-        cursor.u16()
+        name, (kind, _) = read_name(cursor), _question_tail(cursor.take(4))
         first = first if index else (name, kind)
     return first
 
@@ -192,30 +216,28 @@ def peek_answers(payload: bytes) -> Answers:
     cursor = Cursor(payload)
     _, _, questions, answers, _, _ = _header(cursor.take(12))
     question, _ = _questions(cursor, questions)
-    return _answers(payload, question, _records(cursor, answers))
-
-
-def _answers(payload: bytes, question: str, records: Iterable[_Raw]) -> Answers:
+    found: list[_Raw] = []
+    with suppress(Malformed):
+        _records(cursor, answers, {}, found)
     addresses, chain = [], []
     ech: list[str] = []
-    try:
-        for raw in records:
-            if raw.type in (A, AAAA):
-                addresses.append((raw.name, _address(payload, raw), raw.seconds))
-            elif raw.type == CNAME:
-                chain.append((raw.name, read_name(Cursor(payload, raw.start, raw.end))))
-            elif raw.type in (HTTPS, SVCB):
-                ech.extend(_ech_names(payload[raw.start : raw.end]))
-    except Malformed:
-        pass
+    with suppress(Malformed):
+        for name, kind, _, ttl, start, data in found:
+            if kind in (A, AAAA):
+                addresses.append((name, _address(kind, data), _seconds(ttl)))
+            elif kind == CNAME:
+                chain.append((name, read_name(Cursor(payload, start, start + len(data)))))
+            elif kind in (HTTPS, SVCB):
+                ech.extend(_ech_names(data))
     return Answers(question, tuple(addresses), tuple(chain), tuple(ech))
 
 
-def _address(payload: bytes, raw: _Raw) -> str:
-    size, family = (4, socket.AF_INET) if raw.type == A else (16, socket.AF_INET6)
-    if raw.end - raw.start != size:
-        raise Malformed(f"address of {raw.end - raw.start} bytes")
-    return socket.inet_ntop(family, payload[raw.start : raw.end])
+@lru_cache(4_096)  # of servers that clients are sent to, for each client
+def _address(kind: int, data: bytes) -> str:
+    size, family = (4, socket.AF_INET) if kind == A else (16, socket.AF_INET6)
+    if len(data) != size:
+        raise Malformed(f"address of {len(data)} bytes")
+    return socket.inet_ntop(family, data)
 
 
 @lru_cache(1_024)  # a name's answer is the same for all who ask
@@ -247,18 +269,19 @@ def ech_public_names(configs: bytes) -> tuple[str, ...]:
 def parse_dns(payload: bytes) -> DnsMessage:
     """A whole message, DNS or mDNS. The question must be readable; records count as far as they are."""
     cursor = Cursor(payload)
-    ident, flags, questions, *counts = _header(cursor.take(12))
+    ident, flags, questions, answering, authority, further = _header(cursor.take(12))
     question, qtype = _questions(cursor, questions)
-    sections: tuple[list[_Raw], ...] = ([], [], [])
-    cut = bool(flags & 0x0200)
+    answers: list[_Raw] = []
+    additional: list[_Raw] = []
+    cut, known = bool(flags & 0x0200), {_QUESTION: question}
     try:
-        for section, count in zip(sections, counts, strict=True):
-            for raw in _records(cursor, count):
-                section.append(raw)
+        _records(cursor, answering, known, answers)
+        _records(cursor, authority, known, [])
+        _records(cursor, further, known, additional)
     except Malformed:
         cut = True
-    answers, _, additional = sections
-    peeked = _answers(payload, question, [raw for raw in answers if raw.type in _LEADING])
+    records = [_record(payload, raw) for raw in answers]
+    chain, ech_names = _leads(answers, records)
     return DnsMessage(
         id=ident,
         is_response=bool(flags & 0x8000),
@@ -267,16 +290,37 @@ def parse_dns(payload: bytes) -> DnsMessage:
         truncated=cut,
         question=question,
         qtype=type_text(qtype) if questions else "",
-        answers=tuple(_record(payload, raw) for raw in answers),
-        additional=tuple(_record(payload, raw) for raw in additional if raw.type != OPT),
-        chain=peeked.chain,
-        ech_names=peeked.ech_names,
+        answers=tuple(records),
+        additional=tuple([_record(payload, raw) for raw in additional if raw[1] != OPT]),
+        chain=chain,
+        ech_names=ech_names,
     )
+
+
+def _leads(raws: list[_Raw], records: list[Record]) -> tuple[tuple[tuple[str, str], ...], tuple[str, ...]]:
+    """Aliases and ECH public names, up to the first record of the kind that cannot be read."""
+    chain: list[tuple[str, str]] = []
+    ech: list[str] = []
+    for raw, record in zip(raws, records, strict=True):
+        if raw[1] == CNAME:
+            if record.data.startswith(_UNREAD):
+                break
+            chain.append((record.name, record.data))
+        elif raw[1] in (HTTPS, SVCB):
+            try:
+                ech.extend(_ech_names(raw[5]))
+            except Malformed:
+                break
+    return tuple(chain), tuple(ech)
 
 
 def _rcode(flags: int, additional: list[_Raw]) -> str:
     """RFC 6891 6.1.3: the OPT record's TTL holds the upper eight bits."""
-    upper = next((raw.ttl >> 24 for raw in additional if raw.type == OPT), 0)
+    upper = 0
+    for _, kind, _, ttl, _, _ in additional:
+        if kind == OPT:
+            upper = ttl >> 24
+            break
     return _rcode_text(upper << 4 | flags & 15)
 
 
@@ -292,22 +336,24 @@ def type_text(kind: int) -> str:
 
 
 def _record(payload: bytes, raw: _Raw) -> Record:
-    flush = bool(raw.cls & MDNS_FLUSH) and raw.type != OPT
-    return Record(raw.name, type_text(raw.type), raw.seconds, _data(payload, raw)[:TEXT_MAX], flush)
+    name, kind, cls, ttl, start, data = raw
+    flush = cls >= MDNS_FLUSH and kind != OPT
+    return Record(
+        name, type_text(kind), _seconds(ttl), _data(payload, kind, cls, start, data)[:TEXT_MAX], flush
+    )
 
 
-def _data(payload: bytes, raw: _Raw) -> str:
+def _data(payload: bytes, kind: int, cls: int, start: int, data: bytes) -> str:
     try:
-        if raw.type in (A, AAAA):
-            return _address(payload, raw)
-        if raw.type == CNAME:
-            return read_name(Cursor(payload, raw.start, raw.end))
-        if raw.type in (HTTPS, SVCB):
-            return _service(raw.type, raw.cls & ~MDNS_FLUSH, payload[raw.start : raw.end])
-        return _text_of(raw.type, raw.cls & ~MDNS_FLUSH, payload, raw.start, raw.end)
+        if kind in (A, AAAA):
+            return _address(kind, data)
+        if kind == CNAME:
+            return read_name(Cursor(payload, start, start + len(data)))
+        if kind in (HTTPS, SVCB):
+            return _service(kind, cls & ~MDNS_FLUSH, data)
+        return _text_of(kind, cls & ~MDNS_FLUSH, payload, start, start + len(data))
     except (Malformed, dns.exception.DNSException, ValueError):
-        data = payload[raw.start : raw.end]
-        return f"\\# {len(data)} {data.hex()}"  # RFC 3597 5
+        return f"{_UNREAD}{len(data)} {data.hex()}"
 
 
 def _text_of(kind: int, cls: int, payload: bytes, start: int, end: int) -> str:
