@@ -11,7 +11,7 @@ use crate::stream::{Buffers, Stream};
 use crate::table::{Key, Side};
 use crate::tls::{ClientHello, dtls_client_hello, parse_client_hello, server_is_13};
 use crate::totals::{Class, Count, Tally};
-use crate::watch::Watch;
+use crate::watch::{Sight, Watch};
 use crate::wire::is_address;
 
 const DNS_PORTS: [u16; 8] = [53, 5353, 5355, 67, 68, 137, 546, 547];
@@ -187,15 +187,17 @@ impl Flights {
     }
 
     /// Names the flow, puts it in its class, and keeps it if it is watched.
-    fn decide(&mut self, key: &Key, flow: &mut Flow, seen: Seen) {
+    fn decide(&mut self, key: &Key, flow: &mut Flow, mut seen: Seen) {
         let server = key.end(flow.server());
         let Some(live) = &mut flow.live else { return };
         let http = seen.protocol == Protocol::Http;
         let near = self.watch.networks.contains(&server.address);
-        self.call(live, near, &seen);
-        let watched = self.is_named(live) || near || (http && self.is_service(server.port, &seen));
-        (live.protocol, live.quic, live.hello) = (seen.protocol, seen.quic, seen.hello.into());
-        let class = self.class(key, flow.client, live);
+        self.call(live, near, &mut seen);
+        (live.protocol, live.quic) = (seen.protocol, seen.quic);
+        let sight = self.watch.sees(&live.name);
+        let named = live.source == NameSource::Dns || sight.watched();
+        let watched = named || near || (http && self.is_service(server.port, &seen));
+        let class = self.class(key, flow.client, live, sight);
         if live.epoch == self.tally.epoch {
             self.tally.bytes(flow.class, live.counted.saturating_neg());
             self.tally.bytes(class, live.counted);
@@ -204,6 +206,7 @@ impl Flights {
         let encrypted = matches!(class, Class::Doh | Class::Dot | Class::Doq);
         let payload = *flow.spoke.of(false) || *flow.spoke.of(true);
         if self.watch.all || (watched && !encrypted && payload) {
+            live.hello = seen.hello.into();
             self.keep(key, flow);
             return;
         }
@@ -220,7 +223,7 @@ impl Flights {
     }
 
     /// The name, from where it is, and what ECH says of it.
-    fn call(&self, live: &mut Live, near: bool, seen: &Seen) {
+    fn call(&self, live: &mut Live, near: bool, seen: &mut Seen) {
         live.ech = match seen.ech {
             false => Ech::None,
             true if self.names.is_front(&seen.name, &self.watch) => Ech::Offered,
@@ -230,12 +233,8 @@ impl Flights {
         (live.name, live.source) = match live.learnt.as_deref().filter(|_| hidden) {
             Some(learnt) => (learnt.to_owned(), NameSource::Dns),
             None if seen.name.is_empty() && near => (String::new(), NameSource::Ip),
-            None => (seen.name.clone(), seen.source),
+            None => (std::mem::take(&mut seen.name), seen.source),
         };
-    }
-
-    fn is_named(&self, live: &Live) -> bool {
-        live.source == NameSource::Dns || self.watch.name(&live.name)
     }
 
     fn keep(&mut self, key: &Key, flow: &mut Flow) {
@@ -271,9 +270,10 @@ impl Flights {
         flow.peeks = flow.peeks.saturating_sub(1);
         let server = key.end(flow.server());
         let Some(live) = &mut flow.live else { return false };
-        let seen = Seen::from(found);
-        self.call(live, self.watch.networks.contains(&server.address), &seen);
-        if !(self.is_named(live) || self.is_service(server.port, &seen)) {
+        let mut seen = Seen::from(found);
+        self.call(live, self.watch.networks.contains(&server.address), &mut seen);
+        let named = live.source == NameSource::Dns || self.watch.name(&live.name);
+        if !(named || self.is_service(server.port, &seen)) {
             return false;
         }
         live.restart();
@@ -287,14 +287,14 @@ impl Flights {
     }
 
     /// docs/engine.md 5, in the order of precedence.
-    fn class(&self, key: &Key, client: Side, live: &Live) -> Class {
+    fn class(&self, key: &Key, client: Side, live: &Live, sight: Sight<'_>) -> Class {
         let (server, ports) = (key.end(other(client)), [key.end(false).port, key.end(true).port]);
         let tcp = key.transport() == Transport::Tcp;
         if ports.contains(&853) {
             return if tcp { Class::Dot } else { Class::Doq };
         }
         let resolver = server.port == 443 && self.watch.resolver_ips.contains(&server.address);
-        if resolver || self.watch.resolver(&live.name) {
+        if resolver || sight.resolver() {
             return Class::Doh;
         }
         match live.ech {

@@ -10,7 +10,7 @@ pub struct Watch {
     pub names: Domains,
     pub patterns: Patterns,
     pub resolvers: Domains,
-    /// Of names and patterns.
+    /// Of all three.
     pub ends: Ends,
     pub networks: Networks,
     pub paths: Vec<Vec<u8>>,
@@ -37,20 +37,44 @@ impl Watch {
 
     /// The name of an encrypted resolver, and of all under it.
     pub fn add_resolver(&mut self, name: String) {
+        self.ends.add(&name);
         self.resolvers.insert(name);
     }
 
     /// One that was added, under one of them, or matched by a pattern.
     pub fn name(&self, name: &str) -> bool {
-        self.ends.may_end(name) && (cover(&self.names, name) || self.patterns.match_any(name))
+        self.sees(name).watched()
     }
 
-    pub fn resolver(&self, name: &str) -> bool {
-        !name.is_empty() && cover(&self.resolvers, name)
+    /// A look at a name for all that may be asked of it.
+    pub fn sees<'a>(&'a self, name: &'a str) -> Sight<'a> {
+        Sight { watch: self, name, known: self.ends.may_end(name) }
     }
 
     pub fn path(&self, path: &[u8]) -> bool {
         self.paths.iter().any(|prefix| path.starts_with(prefix))
+    }
+}
+
+/// A name that was looked at.
+#[derive(Clone, Copy)]
+pub struct Sight<'a> {
+    watch: &'a Watch,
+    name: &'a str,
+    /// False: nothing that was added is meant.
+    known: bool,
+}
+
+impl Sight<'_> {
+    /// A name or pattern covers it.
+    pub fn watched(self) -> bool {
+        let watch = self.watch;
+        self.known && (cover(&watch.names, self.name) || watch.patterns.match_any(self.name))
+    }
+
+    /// It is an encrypted resolver's.
+    pub fn resolver(self) -> bool {
+        self.known && cover(&self.watch.resolvers, self.name)
     }
 }
 
@@ -102,17 +126,18 @@ pub struct Ends {
 impl Ends {
     const WORDS: usize = 1 << 10;
 
-    /// Any number to begin with, and FNV's prime for 64 bits.
+    /// Any number to begin with, and any odd one to mix with.
     const BASIS: u64 = 0xcbf2_9ce4_8422_2325;
-    const PRIME: u64 = 0x0100_0000_01b3;
+    const ODD: u64 = 0x9e37_79b9_7f4a_7c15;
 
+    /// No multiplication here: each byte waits for the one before.
     fn step(hash: u64, byte: u8) -> u64 {
-        (hash ^ u64::from(byte)).wrapping_mul(Self::PRIME)
+        hash.rotate_left(7) ^ u64::from(byte)
     }
 
     /// The word of a hash, and its two bits there.
     fn place(hash: u64) -> (usize, u64) {
-        let mixed = hash ^ hash >> 32;
+        let mixed = hash.wrapping_mul(Self::ODD) >> 32;
         (mixed as usize % Self::WORDS, 1 << (mixed >> 10 & 63) | 1 << (mixed >> 16 & 63))
     }
 
