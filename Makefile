@@ -2,6 +2,8 @@
 PYTHON ?= python3
 PY := .venv/bin/python
 AISCOPE := .venv/bin/aiscope
+# As an installed package is: some machines forbid Python to keep what it compiled, and every command compiles all anew.
+COMPILED := $(PY) -m compileall -q sensor collector dashboard signatures
 
 .PHONY: help demo test lint fix types native engine proxy test-faults bench bench-store bench-proxy bench-dlp fuzz docs catalogue-docs wheel clean
 
@@ -12,12 +14,14 @@ help: ## this list
 	$(PYTHON) -m venv .venv
 	$(PY) -m pip install --quiet --upgrade pip
 	$(PY) -m pip install --quiet --editable '.[dashboard]'
+	@$(COMPILED)
 	@touch $@
 
 .venv/ready-dev: pyproject.toml
 	$(PYTHON) -m venv .venv
 	$(PY) -m pip install --quiet --upgrade pip
 	$(PY) -m pip install --quiet --editable '.[dev]'
+	@$(COMPILED)
 	@touch $@ .venv/ready
 
 .venv-proxy/ready: pyproject.toml
@@ -56,6 +60,7 @@ wheel: .venv/ready-dev ## a wheel with the native engine for every Python from 3
 	@ls dist/*.whl
 
 bench: .venv/ready-dev ## both engines, the peers and the limit in one run, into docs/performance.md (needs gcc; root for live)
+	@$(COMPILED)
 	$(PY) deploy/bench/run.py
 
 bench-proxy: .venv/ready-dev .venv-proxy/ready ## what inspection costs: direct, bare mitmproxy, aiscope

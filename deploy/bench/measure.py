@@ -5,8 +5,9 @@ from __future__ import annotations
 import os
 import statistics
 import subprocess
+import sys
 import time
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -24,22 +25,48 @@ class Cost:
     said: str
 
 
-def run(command: Sequence[str | Path], runs: int = 3, stdin: Sequence[str | Path] | None = None) -> Cost:
+Command = Sequence[str | Path]
+Once = tuple[float, float, float]  # wall, CPU, memory
+
+
+def run(command: Command, runs: int = 3, stdin: Command | None = None) -> Cost:
     """Medians. Raises RuntimeError when the command fails. `stdin` is a command whose output it reads."""
-    found: list[tuple[float, float, float]] = []
+    found: list[Once] = []
     said = ""
     for _ in range(runs):
         once, said = _once(command, stdin)
         found.append(once)
         if once[0] > LONG:
             break
+    return _cost(found, said)
+
+
+def rounds(commands: Mapping[str, Command], times: int) -> dict[str, Cost]:
+    """Medians of rounds in which each command has its turn, so that what else the machine does weighs on all.
+
+    What takes longer than LONG runs once; what fails is left out, and said.
+    """
+    found: dict[str, list[Once]] = {name: [] for name in commands}
+    texts: dict[str, str] = {}
+    for number in range(times):
+        for name, command in commands.items():
+            if number and not (found[name] and found[name][0][0] <= LONG):
+                continue
+            print(f"bench: round {number + 1}, {name}", file=sys.stderr, flush=True)
+            try:
+                once, texts[name] = _once(command, None)
+                found[name].append(once)
+            except RuntimeError as error:
+                print(f"bench: {error}", file=sys.stderr, flush=True)
+    return {name: _cost(costs, texts[name]) for name, costs in found.items() if costs}
+
+
+def _cost(found: list[Once], said: str) -> Cost:
     wall, cpu, rss = (statistics.median(column) for column in zip(*found, strict=True))
     return Cost(wall, cpu, rss, len(found), said)
 
 
-def _once(
-    command: Sequence[str | Path], stdin: Sequence[str | Path] | None
-) -> tuple[tuple[float, float, float], str]:
+def _once(command: Command, stdin: Command | None) -> tuple[Once, str]:
     feeder = subprocess.Popen(stdin, stdout=subprocess.PIPE) if stdin else None
     start = time.monotonic()
     process = subprocess.Popen(

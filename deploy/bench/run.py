@@ -24,13 +24,14 @@ sys.path[:0] = [str(HERE), str(ROOT)]
 os.environ["PYTHONPATH"] = str(ROOT)
 
 import live  # noqa: E402
-from measure import Cost, run, warm  # noqa: E402
+from measure import Command, Cost, rounds, run, warm  # noqa: E402
 
 BENCH = Path(os.environ.get("AISCOPE_BENCH", ROOT / ".bench"))
 SHARED = ROOT.parent / "shared" / "bench" / "generate.py"
 TOOLS = BENCH / "tools"
 READ = [sys.executable, "-m", "sensor.cli", "read", "--no-store", "--engine"]
 ENGINE = [sys.executable, HERE / "engine_loop.py"]
+ROUNDS = 5
 TIMES = (1, 4, 16)
 CONCURRENT = 1_000_000
 
@@ -73,28 +74,39 @@ def capture(kind: str) -> Path:
 
 
 def _rows(file: Path) -> Iterator[Row]:
-    yield _row("C floor: parse and count flows", [TOOLS, "floor", file])
-    names = _names([*ENGINE, "native", file, "all"])
-    yield _row("engine alone, native", [*ENGINE, "native", file], names)
-    yield _row("engine alone, native, 2 workers", [*ENGINE, "native", file, "2"], names)
-    yield _row("`aiscope read`, native", [*READ, "native", file], names)
-    if file.stem == "hs":  # the larger one takes minutes
-        portable = _names([*ENGINE, "portable", file, "all"])
-        yield _row("engine alone, portable", [*ENGINE, "portable", file], portable)
-        yield _row("`aiscope read`, portable", [*READ, "portable", file], portable)
-    yield from _peers(file)
+    tools = {tool: (command, counting) for tool, command, counting in (*_ours(file), *_peers(file))}
+    costs = rounds({tool: command for tool, (command, _) in tools.items()}, ROUNDS)
+    counted: dict[str, tuple[int, int, int]] = {}
+    for tool, cost in costs.items():
+        counting = tools[tool][1]
+        key = str(counting)  # several of ours are counted by the same run
+        if counting and key not in counted:
+            counted[key] = _names(counting)
+        yield Row(tool, cost, counted[key] if counting else _printed(cost.said))
 
 
-def _peers(file: Path) -> Iterator[Row]:
-    for tool, command, counting in _commands(file):
-        try:
-            yield _row(tool, command, _names(counting) if counting else None)
-        except RuntimeError as error:
-            _say(str(error))
+def _printed(said: str) -> tuple[int, int, int] | None:
+    words = said.split()
+    if len(words) != 3 or not all(word.isdigit() for word in words):
+        return None
+    return int(words[0]), int(words[1]), int(words[2])
 
 
-def _commands(file: Path) -> Iterator[tuple[str, list[str | Path], list[str | Path] | None]]:
-    """Tool, what is measured, and what counts its names when that does not print them."""
+Measured = Iterator[tuple[str, Command, Command | None]]
+
+
+def _ours(file: Path) -> Measured:
+    """What is called how, its command, and what counts its names when that does not print them."""
+    yield "C floor: parse and count flows", [TOOLS, "floor", file], None
+    for engine in ("native", "portable") if file.stem == "hs" else ("native",):  # the larger takes minutes
+        names = [*ENGINE, engine, file, "all"]
+        yield f"engine alone, {engine}", [*ENGINE, engine, file], names
+        if engine == "native":
+            yield f"engine alone, {engine}, 2 workers", [*ENGINE, engine, file, "2"], names
+        yield f"`aiscope read`, {engine}", [*READ, engine, file], names
+
+
+def _peers(file: Path) -> Measured:
     yield "dpkt, the natural loop", [sys.executable, HERE / "dpkt_loop.py", file], None
     for package, script in (("mercury-python", "mercury_loop.py"), ("nfstream", "nfstream_loop.py")):
         if python := _environment(package):
@@ -102,6 +114,9 @@ def _commands(file: Path) -> Iterator[tuple[str, list[str | Path], list[str | Pa
     if shutil.which("ndpiReader"):
         named = _counted(["ndpiReader", "-v", "2", "-i", file], "ndpi")
         yield "nDPI (ndpiReader)", ["ndpiReader", "-q", "-i", file], named
+    if shutil.which("mercury"):
+        named = ["--select=tls,quic,dns", "--reassembly", "--dns-json", "-r", file]
+        yield "mercury", ["mercury", *named, "-f", "/dev/null"], _counted(["mercury", *named], "mercury")
     if shutil.which("tshark"):
         fields = [
             "-e",
@@ -125,7 +140,7 @@ def _commands(file: Path) -> Iterator[tuple[str, list[str | Path], list[str | Pa
             yield f"{tool} (no names)", command, None
 
 
-def _counted(command: list[str | Path], peer: str) -> list[str | Path]:
+def _counted(command: Command, peer: str) -> Command:
     """The command with its output counted."""
     counting = [sys.executable, HERE / "count_names.py", peer]
     return ["sh", "-c", f"{shlex.join(map(str, command))} 2>/dev/null | {shlex.join(map(str, counting))}"]
@@ -151,18 +166,9 @@ def _environment(package: str) -> Path | None:
     return python if python.exists() else None
 
 
-def _names(command: list[str | Path]) -> tuple[int, int, int]:
+def _names(command: Command) -> tuple[int, int, int]:
     tls, quic, dns = run(command, runs=1).said.split()[-3:]
     return int(tls), int(quic), int(dns)
-
-
-def _row(tool: str, command: list[str | Path], names: tuple[int, int, int] | None = None) -> Row:
-    cost = run(command)
-    _say(f"{tool}: {cost.wall:.2f} s, CPU {cost.cpu:.2f} s")
-    words = cost.said.split()
-    if names is None and len(words) == 3 and all(word.isdigit() for word in words):
-        names = int(words[0]), int(words[1]), int(words[2])
-    return Row(tool, cost, names)
 
 
 def _table(kind: str, truth: dict[str, int], rows: list[Row]) -> str:
@@ -260,8 +266,10 @@ def _head() -> str:
     return f"""# Performance
 
 Written by `make bench` on {day}: {os.cpu_count()} cores of {cpu}, Linux {kernel}, Python {platform.python_version()}.
-All in one run, page cache warm, medians of three; what takes over 12 s runs once. CPU is user and system time
-of the process and its children, of an engine alone without the start of Python; Mpps and Gbit/s are per second of CPU.
+All in one run, page cache warm, medians of {ROUNDS} rounds in which each tool has its turn; what takes over 12 s
+runs once. CPU is user and system time of the process and its children, of an engine alone without the start of
+Python; Mpps and Gbit/s are per second of CPU. Peers are measured where they are installed; mercury, which no
+package has, where it is on the path.
 Names are shares of what the capture holds. `aiscope read` starts Python, loads the catalogue, reads the
 hellos of AI connections, computes JA3 and JA4, and prints its summary. Seconds are this machine's, and what
 else it did then is in them; ratios are what to look at."""

@@ -73,3 +73,14 @@ def test_what_is_measured() -> None:
     assert cost.rss > 95
     with pytest.raises(RuntimeError, match="ended with 3"):
         measure.run([sys.executable, "-c", "raise SystemExit(3)"])
+
+
+def test_rounds_give_each_command_its_turn(capsys: pytest.CaptureFixture[str], tmp_path: Path) -> None:
+    measure = load("measure")
+    log = tmp_path / "log"
+    say = "import sys; open(sys.argv[1], 'a').write(sys.argv[2])"
+    commands = {name: [sys.executable, "-c", say, log, name] for name in "ab"}
+    costs = measure.rounds(commands | {"broken": [sys.executable, "-c", "raise SystemExit(3)"]}, 3)
+    assert log.read_text() == "ababab"
+    assert {name: cost.runs for name, cost in costs.items()} == {"a": 3, "b": 3}
+    assert "ended with 3" in capsys.readouterr().err
