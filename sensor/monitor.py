@@ -14,7 +14,7 @@ any other.
 from __future__ import annotations
 
 import hashlib
-from collections.abc import Iterable, Iterator
+from collections.abc import Callable, Iterable, Iterator
 from dataclasses import dataclass, replace
 from functools import lru_cache
 from itertools import chain
@@ -129,6 +129,13 @@ class Monitor:
         self._conversations = Conversations(clear_bytes=self._limits.clear_bytes)
         self._lookups = Lookups()
         self._learnt = evidence.Learnt(self._limits)
+        self._meaning: dict[type[Fact], Callable[[Any], Iterable[Event]]] = {
+            Progress: self._progress,
+            Opened: self._open,
+            Clear: self._clear,
+            Message: self._message,
+            Totals: self._totals,
+        }
 
     def reload(self, catalogue: Catalogue) -> None:
         """Another catalogue for what comes from here on; connections keep the service they have."""
@@ -144,18 +151,7 @@ class Monitor:
 
     def observe(self, fact: Fact) -> list[Event]:
         """The events a fact gives rise to."""
-        events: Iterable[Event]
-        match fact:
-            case Progress():
-                events = self._progress(fact)
-            case Opened():
-                events = self._open(fact)
-            case Clear():
-                events = self._clear(fact)
-            case Message():
-                events = self._message(fact)
-            case Totals():
-                events = self._totals(fact)
+        events = self._meaning[type(fact)](fact)
         judged = self._judge.judge(events) if self._judge else events
         return [self._seal(event) for event in judged] if self._sealer else list(judged)
 

@@ -78,27 +78,26 @@ class Summary:
 
     def add(self, event: Event) -> None:
         """Take a row into account."""
-        match event:
-            case Connection() | Lookup() | Exchange() if event.service:
+        if isinstance(event, (Connection, Lookup, Exchange)):
+            if event.service:
                 self._count(event)
-            case SensorStats():
-                self.packets += event.packets
-                self.bytes += event.bytes
-                self.unreadable += event.bytes_ech_offered + event.bytes_tunnelled + event.bytes_unnamed
-                self.lost += event.dropped_kernel + event.dropped_limit
-                self.engine = event.engine
+        elif isinstance(event, SensorStats):
+            self.packets += event.packets
+            self.bytes += event.bytes
+            self.unreadable += event.bytes_ech_offered + event.bytes_tunnelled + event.bytes_unnamed
+            self.lost += event.dropped_kernel + event.dropped_limit
+            self.engine = event.engine
 
     def _count(self, event: Connection | Lookup | Exchange) -> None:
-        use = self._uses.get((event.client_ip, event.service))
+        use = self._uses.get((event.client_ip, event.service)) or self._begin(event)
         if use is None:
-            if len(self._uses) >= PAIRS:
-                self.left_out += 1
-                return
-            use = Use(event.client_ip, event.service, event.time, event.time)
-            self._uses[event.client_ip, event.service] = use
+            return
         use.host, use.user = event.client_host or use.host, event.user or use.user
-        use.first_seen = min(use.first_seen, event.time)
-        use.last_seen = max(use.last_seen, event.end_time if isinstance(event, Connection) else event.time)
+        if event.time < use.first_seen:
+            use.first_seen = event.time
+        end = event.end_time if isinstance(event, Connection) else event.time
+        if end > use.last_seen:
+            use.last_seen = end
         if isinstance(event, Lookup):
             return
         if use.evidence != event.evidence:
@@ -107,6 +106,14 @@ class Summary:
             use.connections += event.first
             use.bytes_up += event.bytes_up
             use.bytes_down += event.bytes_down
+
+    def _begin(self, event: Connection | Lookup | Exchange) -> Use | None:
+        if len(self._uses) >= PAIRS:
+            self.left_out += 1
+            return None
+        use = Use(event.client_ip, event.service, event.time, event.time)
+        self._uses[event.client_ip, event.service] = use
+        return use
 
     def uses(self) -> list[Use]:
         """Largest upload first; what was only looked up comes last."""

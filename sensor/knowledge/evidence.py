@@ -95,5 +95,5 @@ class Learnt:
 
     def candidates(self, client: str, address: str, time: int) -> int:
         """Services the address may stand for, at least one."""
-        names = self._names.get((client, address), {})
-        return max(1, sum(time < until for until in names.values()))
+        names = self._names.get((client, address))
+        return max(1, sum([time < until for until in names.values()])) if names else 1

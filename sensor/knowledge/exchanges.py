@@ -169,12 +169,16 @@ class Conversations:
 
     def observe(self, fact: Clear) -> list[Turn]:
         """See `Conversation.observe`."""
-        conversation = self._open.setdefault(fact.flow.id, Conversation())
+        conversation = self._open.get(fact.flow.id) or self._begin(fact.flow.id)
         self._open.move_to_end(fact.flow.id)
+        return conversation.observe(fact)
+
+    def _begin(self, flow: int) -> Conversation:
+        conversation = self._open[flow] = Conversation()
         if len(self._open) > self._limit:
             self._open.popitem(last=False)
             self.dropped += 1
-        return conversation.observe(fact)
+        return conversation
 
     def upload(self, flow: int) -> int | None:
         """Bytes of request bodies since the last time; None where they cannot be told from the rest."""

@@ -5,10 +5,10 @@ They tell the TLS library and its settings, not the program and never the servic
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterable
+from collections.abc import Callable, Iterable, Sequence
 from functools import lru_cache
 from hashlib import md5, sha256
-from typing import Any, TypeVar
+from typing import TypeVar
 
 from sensor.wire.tls import (
     ALPN,
@@ -54,37 +54,40 @@ def ja4(hello: ClientHello, transport: str) -> str:
     kinds = tuple(sorted([kind for kind, _ in hello.extensions if kind not in GREASE]))
     sni = "d" if SERVER_NAME in bodies else "i"
     _, count, ciphers = _ciphers(hello.cipher_suites)
-    version = _version(bodies.get(VERSIONS, b""), (hello.version,))
+    version = _version(bodies.get(VERSIONS, b"")) or _VERSIONS.get(hello.version, "00")
     first = f"{transport}{version}{sni}{count}{min(len(kinds), 99):02}{_alpn(bodies.get(ALPN, b''))}"
     return f"{first}_{ciphers}_{_third(kinds, bodies.get(SIGNATURES, b''))}"
 
 
-def _remembered(make: Callable[..., T]) -> Callable[..., T]:
+def remembered(make: Callable[..., T]) -> Callable[..., T]:
     """A program's next hello has the same lists, but for GREASE and the order of its extensions.
 
     Lists that no program sends are not kept: one may be as long as a hello.
     """
     kept = lru_cache(_LISTS)(make)
 
-    def made(*lists: tuple[Any, ...]) -> T:
-        return kept(*lists) if sum(map(len, lists)) <= _LENGTH else make(*lists)
+    def made(first: Sequence[int], *rest: Sequence[int]) -> T:
+        length = len(first)
+        for more in rest:
+            length += len(more)
+        return kept(first, *rest) if length <= _LENGTH else make(first, *rest)
 
     return made
 
 
-@_remembered
+@remembered
 def _ciphers(suites: tuple[int, ...]) -> tuple[str, str, str]:
     """In decimal; how many, two digits; the hash."""
     plain = _plain(suites)
     return "-".join(map(str, plain)), f"{min(len(plain), 99):02}", _hash(sorted(plain))
 
 
-@_remembered
+@remembered
 def _groups(body: bytes) -> str:
     return "-".join(map(str, _plain(u16s(vector(body, 2)))))
 
 
-@_remembered
+@remembered
 def _formats(body: bytes) -> str:
     return "-".join(map(str, _plain(vector(body, 1))))
 
@@ -93,14 +96,15 @@ def _plain(values: Iterable[int]) -> list[int]:
     return [value for value in values if value not in GREASE]
 
 
-@_remembered
-def _version(body: bytes, legacy: tuple[int, ...]) -> str:
+@remembered
+def _version(body: bytes) -> str:
+    """Of the newest that is offered; "" when none is."""
+    offered = _plain(u16s(vector(body, 1)))
     # DTLS counts downwards: 0xfefc is newer than 0xfeff.
-    newest = max(_plain(u16s(vector(body, 1))) or legacy, key=lambda v: -v if v >> 8 == 0xFE else v)
-    return _VERSIONS.get(newest, "00")
+    return _VERSIONS.get(max(offered, key=lambda v: -v if v >> 8 == 0xFE else v), "00") if offered else ""
 
 
-@_remembered
+@remembered
 def _alpn(body: bytes) -> str:
     """First and last character of the first protocol, or of its hex when either is not alphanumeric."""
     protocol = next(iter(protocols(body)), b"")
@@ -111,7 +115,7 @@ def _alpn(body: bytes) -> str:
     return chr(protocol[0]) + chr(protocol[-1])
 
 
-@_remembered
+@remembered
 def _third(kinds: tuple[int, ...], signatures: bytes) -> str:
     rest = [kind for kind in kinds if kind not in (SERVER_NAME, ALPN)]
     return _hash(rest, _plain(u16s(vector(signatures, 2)))) if rest else _NOTHING

@@ -3,18 +3,23 @@
 from __future__ import annotations
 
 from sensor.frozen import dataclass
-from sensor.knowledge.fingerprint import ja3, ja4
+from sensor.knowledge.fingerprint import ja3, ja4, remembered
 from sensor.packets.facts import Opened
 from sensor.wire.cursor import Malformed
 from sensor.wire.peek import peek
 from sensor.wire.tls import (
+    ALPN,
     GREASE,
     HANDSHAKE,
+    VERSIONS,
     ClientHello,
     client_hello,
     dtls_client_hello,
     parse_client_hello,
+    protocols,
     server_hello,
+    u16s,
+    vector,
 )
 
 _VERSIONS = {
@@ -68,15 +73,25 @@ def read_first_flight(opened: Opened) -> FirstFlight:
 
 
 def _hello(hello: ClientHello, transport: str, chosen: int) -> FirstFlight:
-    offered = [v for v in hello.supported_versions if v not in GREASE] or [hello.version]
+    offered = _versions(hello.extension(VERSIONS)) or (hello.version,)
     version = chosen or (min(offered) if transport == "d" else max(offered))  # DTLS counts down
     return FirstFlight(
-        ",".join(name.decode("ascii", "backslashreplace") for name in hello.alpn),
-        _VERSIONS.get(version, f"0x{version:04x}"),
+        _protocols(hello.extension(ALPN)),
+        _VERSIONS.get(version) or f"0x{version:04x}",
         ja3(hello),
         ja4(hello, transport),
         whole=True,
     )
+
+
+@remembered
+def _versions(body: bytes) -> tuple[int, ...]:
+    return tuple(version for version in u16s(vector(body, 1)) if version not in GREASE)
+
+
+@remembered
+def _protocols(body: bytes) -> str:
+    return ",".join(name.decode("ascii", "backslashreplace") for name in protocols(body))
 
 
 def _chosen(server: bytes) -> int:

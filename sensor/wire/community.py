@@ -3,10 +3,10 @@
 from __future__ import annotations
 
 import socket
-from base64 import b64encode
+from binascii import b2a_base64
 from hashlib import sha1
 
-PROTOCOLS = {"tcp": 6, "udp": 17}
+_PROTOCOLS = {"tcp": b"\6\0", "udp": b"\x11\0"}  # number and padding
 
 
 def community_id(transport: str, ip: str, port: int, other_ip: str, other_port: int) -> str:
@@ -15,6 +15,6 @@ def community_id(transport: str, ip: str, port: int, other_ip: str, other_port: 
     one = (socket.inet_pton(family, ip), port.to_bytes(2, "big"))
     two = (socket.inet_pton(family, other_ip), other_port.to_bytes(2, "big"))
     low, high = (one, two) if one <= two else (two, one)
-    data = b"".join((b"\0\0", low[0], high[0], bytes((PROTOCOLS[transport], 0)), low[1], high[1]))
+    data = b"\0\0" + low[0] + high[0] + _PROTOCOLS[transport] + low[1] + high[1]
     digest = sha1(data, usedforsecurity=False).digest()
-    return "1:" + b64encode(digest).decode("ascii")
+    return "1:" + b2a_base64(digest, newline=False).decode("ascii")

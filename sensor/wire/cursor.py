@@ -94,7 +94,11 @@ class Cursor:
 
     def vec8(self) -> bytes:
         """Bytes behind an 8-bit length."""
-        return self.take(self.u8())
+        pos = self.pos
+        if pos >= self.have:
+            self._short(1)
+        self.pos = pos + 1
+        return self.take(self.data[pos])
 
     def vec16(self) -> bytes:
         """Bytes behind a 16-bit length."""
@@ -108,13 +112,12 @@ class Cursor:
             self._short(size)
         out = []
         while pos < end:
-            after = pos + 4
-            if after <= end:
-                kind, length = _PAIR(data, pos)
-                after += length
+            start = pos + 4
+            kind, length = _PAIR(data, pos) if start <= end else (0, 0)
+            after = start + length
             if after > end:
                 raise Malformed(f"pair at {pos} ends at {after} of {end}")
-            out.append((kind, data[pos + 4 : after]))
+            out.append((kind, data[start:after]))
             pos = after
         self.pos = end
         return tuple(out)

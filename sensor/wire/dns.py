@@ -32,6 +32,7 @@ MDNS_FLUSH = 0x8000  # RFC 6762 10.2, top bit of the class
 
 _POINTER = b"\xc0"  # RFC 1035 4.1.4
 _QUESTION = b"\xc0\x0c"  # the pointer to the first question's name, which is behind the header
+_ADDRESSES = (A, AAAA)
 _UNREAD = "\\# "  # how data of unknown form begins (RFC 3597 5), and no name does
 
 _HINTS = {4: ("ipv4hint", 4, socket.AF_INET), 6: ("ipv6hint", 16, socket.AF_INET6)}
@@ -223,7 +224,7 @@ def peek_answers(payload: bytes) -> Answers:
     ech: list[str] = []
     with suppress(Malformed):
         for name, kind, _, ttl, start, data in found:
-            if kind in (A, AAAA):
+            if kind in _ADDRESSES:
                 addresses.append((name, _address(kind, data), _seconds(ttl)))
             elif kind == CNAME:
                 chain.append((name, read_name(Cursor(payload, start, start + len(data)))))
@@ -283,17 +284,17 @@ def parse_dns(payload: bytes) -> DnsMessage:
     records = [_record(payload, raw) for raw in answers]
     chain, ech_names = _leads(answers, records)
     return DnsMessage(
-        id=ident,
-        is_response=bool(flags & 0x8000),
-        opcode=flags >> 11 & 15,
-        rcode=_rcode(flags, additional),
-        truncated=cut,
-        question=question,
-        qtype=type_text(qtype) if questions else "",
-        answers=tuple(records),
-        additional=tuple([_record(payload, raw) for raw in additional if raw[1] != OPT]),
-        chain=chain,
-        ech_names=ech_names,
+        ident,
+        bool(flags & 0x8000),
+        flags >> 11 & 15,
+        _rcode(flags, additional),
+        cut,
+        question,
+        type_text(qtype) if questions else "",
+        tuple(records),
+        tuple([_record(payload, raw) for raw in additional if raw[1] != OPT]),
+        chain,
+        ech_names,
     )
 
 
@@ -337,23 +338,20 @@ def type_text(kind: int) -> str:
 
 def _record(payload: bytes, raw: _Raw) -> Record:
     name, kind, cls, ttl, start, data = raw
+    try:
+        text = _address(kind, data) if kind in _ADDRESSES else _data(payload, kind, cls, start, data)
+    except (Malformed, dns.exception.DNSException, ValueError):
+        text = f"{_UNREAD}{len(data)} {data.hex()}"
     flush = cls >= MDNS_FLUSH and kind != OPT
-    return Record(
-        name, type_text(kind), _seconds(ttl), _data(payload, kind, cls, start, data)[:TEXT_MAX], flush
-    )
+    return Record(name, type_text(kind), _seconds(ttl), text[:TEXT_MAX], flush)
 
 
 def _data(payload: bytes, kind: int, cls: int, start: int, data: bytes) -> str:
-    try:
-        if kind in (A, AAAA):
-            return _address(kind, data)
-        if kind == CNAME:
-            return read_name(Cursor(payload, start, start + len(data)))
-        if kind in (HTTPS, SVCB):
-            return _service(kind, cls & ~MDNS_FLUSH, data)
-        return _text_of(kind, cls & ~MDNS_FLUSH, payload, start, start + len(data))
-    except (Malformed, dns.exception.DNSException, ValueError):
-        return f"{_UNREAD}{len(data)} {data.hex()}"
+    if kind == CNAME:
+        return read_name(Cursor(payload, start, start + len(data)))
+    if kind in (HTTPS, SVCB):
+        return _service(kind, cls & ~MDNS_FLUSH, data)
+    return _text_of(kind, cls & ~MDNS_FLUSH, payload, start, start + len(data))
 
 
 def _text_of(kind: int, cls: int, payload: bytes, start: int, end: int) -> str:

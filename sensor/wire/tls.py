@@ -6,6 +6,7 @@ the rest of the hello is still worth knowing.
 
 from __future__ import annotations
 
+from dataclasses import field
 from struct import unpack
 
 from sensor.frozen import dataclass
@@ -61,18 +62,14 @@ class ClientHello:
     compression: bytes
     extensions: Extensions
     cookie: bytes = b""  # DTLS only, RFC 6347 4.2.1
+    bodies: dict[int, bytes] = field(init=False, repr=False, compare=False)  # of each type's first extension
 
-    @property
-    def bodies(self) -> dict[int, bytes]:
-        """Content of the first extension of each type."""
-        return dict(self.extensions[::-1])
+    def __post_init__(self) -> None:
+        object.__setattr__(self, "bodies", dict(self.extensions[::-1]))
 
     def extension(self, kind: int) -> bytes:
         """Content of the first extension of that type; empty when there is none."""
-        for found, body in self.extensions:
-            if found == kind:
-                return body
-        return b""
+        return self.bodies.get(kind, b"")
 
     @property
     def sni(self) -> str:
@@ -113,7 +110,7 @@ class ClientHello:
     @property
     def ech(self) -> bool:
         """Carries Encrypted ClientHello, real or GREASE: the two look alike (RFC 9849 6.2)."""
-        return any(kind in ECH for kind, _ in self.extensions)
+        return not ECH.isdisjoint(self.bodies)
 
 
 @dataclass(frozen=True, slots=True)
