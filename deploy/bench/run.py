@@ -98,6 +98,7 @@ Measured = Iterator[tuple[str, Command, Command | None]]
 def _ours(file: Path) -> Measured:
     """What is called how, its command, and what counts its names when that does not print them."""
     yield "C floor: parse and count flows", [TOOLS, "floor", file], None
+    yield "C floor that reads, not maps", [TOOLS, "floor-read", file], None
     for engine in ("native", "portable") if file.stem == "hs" else ("native",):  # the larger takes minutes
         names = [*ENGINE, engine, file, "all"]
         yield f"engine alone, {engine}", [*ENGINE, engine, file], names
