@@ -28,6 +28,7 @@ from sensor.knowledge.catalogue_files import (
     content_hash,
     files,
     from_cache,
+    stamp,
     to_cache,
     version,
 )
@@ -191,39 +192,44 @@ def load(root: Path = PACKAGED, overrides: Path | None = None, cache: bool = Tru
 
     Raises `CatalogueError` with everything that is wrong, `OSError` for a folder that cannot be read.
     """
-    found = _files(root, overrides)
-    _, services, mine = found
-    if not services:
-        raise CatalogueError([Problem(str(root), 0, "", "no vendor files in services/")])
-    id, digest = _identity(root, found)
-
-    def contents() -> Contents:
-        from sensor.knowledge.catalogue_compile import read
-
-        return read(root, services, overrides, mine, cache)
-
+    state, settled = stamp(*_folders(root, overrides))
     store = cache_file("rules", root, *([overrides] if overrides else [])) if cache else None
-    key = hashlib.sha256(f"{catalogue_rules.FORM} {id} {digest} {len(services)}".encode()).hexdigest()
+    key = hashlib.sha256(f"{catalogue_rules.FORM} {state}".encode()).hexdigest()
     if store and (data := from_cache(store, key)) and (rules := catalogue_rules.read(data)):
-        return Catalogue(rules, contents)
+        return Catalogue(rules, lambda: _contents(root, overrides, _files(root, overrides), cache))
+    found = _files(root, overrides)
+    if not found[1]:
+        raise CatalogueError([Problem(str(root), 0, "", "no vendor files in services/")])
+    id, made = _id(root, found), _contents(root, overrides, found, cache)
     from sensor.knowledge import catalogue_compile
 
-    made = contents()
     rules = catalogue_compile.rules(made, id)
-    if store:
+    if store and settled:
         to_cache(store, key, catalogue_rules.dump(rules))
     return Catalogue(rules, lambda: made)
 
 
+def _contents(root: Path, overrides: Path | None, found: list[Files], cache: bool) -> Contents:
+    from sensor.knowledge import catalogue_compile
+
+    _, services, mine = found
+    return catalogue_compile.read(root, services, overrides, mine, cache)
+
+
 def catalogue_id(root: Path, overrides: Path | None = None) -> str:
     """Version and content of a catalogue, cheap enough to ask now and then: `2026112201-3fa9c1d2e4b5`."""
-    return _identity(root, _files(root, overrides))[0]
+    return _id(root, _files(root, overrides))
 
 
-def _files(root: Path, overrides: Path | None) -> tuple[Files, Files, Files]:
-    return files(root), files(root / "services"), files(overrides) if overrides else []
+def _folders(root: Path, overrides: Path | None) -> list[Path]:
+    return [root, root / "services", *([overrides] if overrides else [])]
 
 
-def _identity(root: Path, found: tuple[Files, Files, Files]) -> tuple[str, str]:
+def _files(root: Path, overrides: Path | None) -> list[Files]:
+    """Of the root, of its services, and the user's own."""
+    return [*map(files, _folders(root, overrides)), *([] if overrides else [[]])]
+
+
+def _id(root: Path, found: list[Files]) -> str:
     digest = content_hash([file for part in found for file in part])
-    return f"{version(root)}-{digest[:12]}", digest
+    return f"{version(root)}-{digest[:12]}"

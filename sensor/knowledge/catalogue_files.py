@@ -1,8 +1,8 @@
 """The files of a catalogue, and a cache of what was made from them.
 
-What a cache holds begins with a key: the hash of what it was made from. It is only read when it is ours and
-nobody else may write it, and nothing in it is executed. A lost, damaged or old cache costs time and nothing
-else.
+What a cache holds begins with a key: the hash of what it was made from, or of what `stat` says of it. It is
+only read when it is ours and nobody else may write it, and nothing in it is executed. A lost, damaged or old
+cache costs time and nothing else.
 """
 
 from __future__ import annotations
@@ -13,6 +13,7 @@ import os
 import re
 import stat
 import tempfile
+import time
 from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
@@ -21,6 +22,7 @@ PACKAGED = Path(__file__).resolve().parents[2] / "signatures"
 MAX_FILES = 10_000
 MAX_BYTES = 1_048_576  # the largest vendor file is a few dozen kilobytes
 MAX_CACHE = 64 * 1_048_576
+SETTLED_NS = 2_000_000_000  # the coarsest clock of a file system is FAT's
 _PIECE = 65_536  # bytes that nearly every file fits in
 
 Files = list[tuple[str, bytes]]  # name, content
@@ -51,11 +53,32 @@ class CatalogueError(ValueError):
 
 def files(folder: Path) -> Files:
     """The YAML files of a folder by name, at most one more byte of each than is allowed."""
+    return [(entry.name, _content(entry.path)) for entry in _entries(folder)]
+
+
+def _entries(folder: Path) -> list[os.DirEntry[str]]:
     with os.scandir(folder) as entries:
-        names = sorted(entry.name for entry in entries if entry.name.endswith(".yaml") and entry.is_file())
-    if len(names) > MAX_FILES:
+        found = [entry for entry in entries if entry.name.endswith(".yaml") and entry.is_file()]
+    if len(found) > MAX_FILES:
         raise CatalogueError([Problem(str(folder), 0, "", f"more than {MAX_FILES} files")])
-    return [(name, _content(f"{folder}/{name}")) for name in names]
+    return sorted(found, key=lambda entry: entry.name)
+
+
+def stamp(*folders: Path) -> tuple[str, bool]:
+    """A hash of what `stat` says of the YAML files, which changes when one does, and whether that is sure.
+
+    As in git's index: a file that was written a moment ago may be written again within the same tick of its
+    file system's clock. What is read of it after this call must not be kept under the stamp.
+    """
+    began, newest, digest = time.time_ns(), 0, hashlib.sha256()
+    for folder in folders:
+        for entry in _entries(folder):
+            state = entry.stat()
+            newest = max(newest, state.st_mtime_ns, state.st_ctime_ns)
+            told = f"{state.st_size} {state.st_mtime_ns} {state.st_ctime_ns} {state.st_ino} {state.st_dev}"
+            digest.update(f"{entry.name}\0{told}\n".encode("utf-8", "surrogateescape"))
+        digest.update(b"\n")
+    return digest.hexdigest(), newest < began - SETTLED_NS
 
 
 def _content(path: str) -> bytes:

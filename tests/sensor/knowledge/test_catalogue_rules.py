@@ -2,11 +2,13 @@
 
 from __future__ import annotations
 
+import os
+import time
 from pathlib import Path
 
 import pytest
 
-from sensor.knowledge import catalogue_compile, catalogue_rules
+from sensor.knowledge import catalogue_compile, catalogue_files, catalogue_rules
 from sensor.knowledge.catalogue import load
 from sensor.knowledge.catalogue_rules import dump, read
 
@@ -35,6 +37,7 @@ RESOLVERS = (
 @pytest.fixture
 def root(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
     monkeypatch.setenv("XDG_CACHE_HOME", str(tmp_path / "cache"))
+    monkeypatch.setattr(catalogue_files, "SETTLED_NS", 0)  # else nothing so fresh is kept
     (tmp_path / "services").mkdir()
     (tmp_path / "services" / "acme.yaml").write_text(ACME)
     for name, text in (("version", "7\n"), ("clients", CLIENTS), ("resolvers", RESOLVERS)):
@@ -46,6 +49,7 @@ def root(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
 def kept(root: Path) -> Path:
     """What `load` keeps of it."""
     load(root)
+    time.sleep(0.02)  # a tick of the file system's clock: a test changes files at once
     (path,) = (root / "cache" / "aiscope").glob("rules-*.json")
     return path
 
@@ -83,6 +87,47 @@ def test_a_changed_file_is_read_again(root: Path, kept: Path) -> None:
     after = load(root)
     assert after.client_class("", "acme") == "library"
     assert after.id != before.id
+
+
+def test_an_unchanged_catalogue_is_not_read(root: Path, kept: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(catalogue_files, "_content", lambda path: pytest.fail(f"read {path}"))
+    assert load(root).match("acme.example") is not None
+
+
+def test_a_file_of_the_same_size_and_time_is_read_again(root: Path, kept: Path) -> None:
+    path = root / "clients.yaml"
+    times = path.stat().st_atime_ns, path.stat().st_mtime_ns
+    path.write_text(CLIENTS.replace("sdk", "ide"))
+    os.utime(path, ns=times)  # what a copy that keeps times does; ctime is nobody's to set
+    assert load(root).client_class("", "acme") == "ide"
+
+
+def test_a_file_in_place_of_another_is_read(root: Path, kept: Path) -> None:
+    path = root / "clients.yaml"
+    (root / "new").write_text(CLIENTS.replace("sdk", "ide"))
+    (root / "new").replace(path)
+    assert load(root).client_class("", "acme") == "ide"
+
+
+def test_what_was_written_a_moment_ago_is_not_kept(root: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(catalogue_files, "SETTLED_NS", 3_600_000_000_000)
+    load(root)
+    assert not list((root / "cache").rglob("rules-*.json"))
+
+
+def test_a_change_while_the_files_are_read_is_not_missed(root: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    read_file = catalogue_files._content
+
+    def changed_first(path: str) -> bytes:
+        if path.endswith("clients.yaml"):
+            Path(path).write_text(CLIENTS.replace("sdk", "ide"))
+        return read_file(path)
+
+    with monkeypatch.context() as meanwhile:
+        meanwhile.setattr(catalogue_files, "_content", changed_first)
+        load(root)
+    (root / "clients.yaml").write_text(CLIENTS)
+    assert load(root).client_class("", "acme") == "sdk"
 
 
 def test_another_release_reads_the_files(root: Path, kept: Path, monkeypatch: pytest.MonkeyPatch) -> None:
