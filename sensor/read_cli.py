@@ -9,9 +9,8 @@ from __future__ import annotations
 import contextlib
 import hashlib
 import json
-import shutil
+import os
 import sys
-import uuid
 from collections.abc import Callable, Iterator
 from dataclasses import asdict, dataclass, field
 from pathlib import Path
@@ -195,7 +194,7 @@ def _read(run: Run, file: Path) -> None:
 def _identity(run: Run, file: Path) -> tuple[str, str]:
     """The rows' sensor, and the file's SHA-256 when it is to be stored. Standard input has none."""
     if str(file) == "-":
-        return run.sensor or f"stdin:{uuid.uuid4().hex[:16]}", ""
+        return run.sensor or f"stdin:{os.urandom(8).hex()}", ""
     if run.store is None:
         return run.sensor or f"file:{file.name}", ""
     with file.open("rb") as data:
@@ -221,7 +220,7 @@ class _Sink:
 
     def __init__(self, store: Store, sensor: str, sha256: str, path: str) -> None:
         self.store, self.sensor, self.sha256, self.path = store, sensor, sha256, path
-        self._token = uuid.uuid4().hex  # a file read again is not a batch sent again
+        self._token = os.urandom(16).hex()  # a file read again is not a batch sent again
         self._waiting: list[Event] = []
         self._batch = self._rows = 0
 
@@ -350,13 +349,18 @@ def _report(run: Run) -> None:
         return
     if run.read:
         terminal = sys.stdout.isatty()
-        width, height = shutil.get_terminal_size() if terminal else (140, 48)
-        for line in run.summary.lines(width, height, styled=terminal):
+        for line in run.summary.lines(*(_screen() if terminal else (140, 48)), styled=terminal):
             click.echo(line)
     if run.store:
         from collector.store import shown
 
         _say(f"{run.stored:,} rows stored in {shown(run.settings.store.url)}")
+
+
+def _screen() -> tuple[int, int]:
+    from shutil import get_terminal_size  # brings all kinds of archives with it
+
+    return get_terminal_size()
 
 
 def _say(message: str) -> None:

@@ -12,7 +12,6 @@ import hashlib
 import os
 import re
 import stat
-import tempfile
 import time
 from collections.abc import Sequence
 from dataclasses import dataclass
@@ -145,6 +144,8 @@ def from_cache(store: Path, key: str) -> bytes | None:
 
 def to_cache(store: Path, key: str, data: bytes) -> None:
     """Best effort: a cache that cannot be written is not missed."""
+    import tempfile  # with shutil and random a good part of a start, most of which only read
+
     with contextlib.suppress(OSError):
         store.parent.mkdir(mode=0o700, parents=True, exist_ok=True)
         with tempfile.TemporaryDirectory(dir=store.parent, prefix=".new-") as scratch:  # mode 0700

@@ -90,8 +90,9 @@ class Names:
         # Nearly every name on a network is not in it.
         self._depths: dict[str, int] = {}
         for name in (*self._whole, *(tail for _, tail in globs)):
-            end = ".".join(name.rsplit(".", 2)[-2:])
-            self._depths[end] = max(self._depths.get(end, 0), name.count("."))
+            end, dots = _end(name), name.count(".")
+            if dots > self._depths.get(end, -1):
+                self._depths[end] = dots
 
     def match(self, name: str) -> Match | None:
         """The most specific rule for a name: U-labels or A-labels, any case, with or without the last dot."""
@@ -103,7 +104,7 @@ class Names:
         name = name.lower()
         if name[-1:] == ".":
             name = name[:-1]
-        end = name[name.rfind(".", 0, max(name.rfind("."), 0)) + 1 :]
+        end = _end(name)
         depth = self._depths.get(end)
         if depth is None or len(name) > MAX_NAME:
             return None
@@ -131,6 +132,11 @@ class Names:
         if len(found) > 1:
             found.sort(key=lambda rule: (-literal(rule[0]), rule[0]))
         return found[0][1] if found else suffix
+
+
+def _end(name: str) -> str:
+    """Its last two labels."""
+    return name[name.rfind(".", 0, max(name.rfind("."), 0)) + 1 :]
 
 
 def literal(pattern: str) -> int:

@@ -11,6 +11,7 @@ from __future__ import annotations
 import json
 import re
 import zlib
+from functools import cache
 from typing import Any
 
 from sensor.frozen import dataclass
@@ -20,21 +21,18 @@ DECODED = 1_048_576  # bytes a compressed one may become
 _STREAMS = ("text/event-stream", "application/x-ndjson", "application/jsonl")
 
 # By the end of the path. Polls and management (`/api/show`, `/tokenize`) are left out on purpose.
-_OPERATIONS = tuple(
-    (re.compile(f"(?:{ends})$"), operation)
-    for ends, operation in (
-        (r"/chat/completions|/v1/messages|/responses|/api/chat|:(?:g|streamG)enerateContent", "chat"),
-        (r"/completions?|/generate|/generate_stream|/infill|/v1/complete|/invocations", "completion"),
-        (r"/embeddings?|/api/embed|:(?:e|batchE)mbedContents?", "embedding"),
-        (r"/rerank", "rerank"),
-        (r"/moderations", "moderation"),
-        (
-            r"/images/(?:generations|edits|variations)|/sdapi/v1/(?:txt2img|img2img)|^(?:/api)?/prompt",
-            "image",
-        ),
-        (r"/audio/(?:transcriptions|translations|speech)|/inference|/asr", "audio"),
-        (r"/v1/files|/upload/v1(?:beta)?/files|/uploads/[^/]+/parts", "upload"),
-    )
+_OPERATIONS = (
+    (r"/chat/completions|/v1/messages|/responses|/api/chat|:(?:g|streamG)enerateContent", "chat"),
+    (r"/completions?|/generate|/generate_stream|/infill|/v1/complete|/invocations", "completion"),
+    (r"/embeddings?|/api/embed|:(?:e|batchE)mbedContents?", "embedding"),
+    (r"/rerank", "rerank"),
+    (r"/moderations", "moderation"),
+    (
+        r"/images/(?:generations|edits|variations)|/sdapi/v1/(?:txt2img|img2img)|^(?:/api)?/prompt",
+        "image",
+    ),
+    (r"/audio/(?:transcriptions|translations|speech)|/inference|/asr", "audio"),
+    (r"/v1/files|/upload/v1(?:beta)?/files|/uploads/[^/]+/parts", "upload"),
 )
 # MCP (2025-06-18, "Server features"): what moves content. Lists, pings and notifications do not.
 _MCP = {"tools/call": "tool_call", "resources/read": "resource", "prompts/get": "prompt"}
@@ -43,16 +41,20 @@ _IN = ("prompt_eval_count", "prompt_tokens", "input_tokens", "promptTokenCount")
 _OUT = ("eval_count", "completion_tokens", "output_tokens", "candidatesTokenCount")
 
 
-def _member(names: tuple[str, ...], value: str) -> re.Pattern[bytes]:
+@cache
+def _operations() -> tuple[tuple[re.Pattern[str], str], ...]:
+    return tuple((re.compile(f"(?:{ends})$"), operation) for ends, operation in _OPERATIONS)
+
+
+@cache  # and made when a body is read: many captures have none in clear
+def _member(value: str, *names: str) -> re.Pattern[bytes]:
     return re.compile(rf'(?<!\\)"(?:{"|".join(names)})"\s{{0,8}}:\s{{0,8}}{value}'.encode())
 
 
-_TOKENS_IN, _TOKENS_OUT = (_member(names, r"(\d{1,12})") for names in (_IN, _OUT))
+_COUNT = r"(\d{1,12})"
 _TEXT = r'"([^"\\]{1,200})"'
-_MODEL = _member(("model",), _TEXT)
-_TEXTS = {name: _member((name,), _TEXT) for name in ("jsonrpc", "method", "name", "model")}
-_TEXTS |= {"stream": _member(("stream",), "(true|false)")}
-_TEXTS |= {name: _member((name,), "(.)") for name in ("messages", "contents", "prompt")}
+_TEXTS = dict.fromkeys(("jsonrpc", "method", "name", "model"), _TEXT)
+_TEXTS |= {"stream": "(true|false)"} | dict.fromkeys(("messages", "contents", "prompt"), "(.)")
 _PATH_MODEL = re.compile(r"/(?:models|deployments|model)/([^/:?]{1,200}(?::\d+)?)[/:]")
 
 
@@ -129,7 +131,7 @@ def read_call(method: str, path: str, body: Kept) -> Call | None:
     if any("jsonrpc" in part for part in parts):
         return _rpc(parts)
     part = parts[0] if parts else {}
-    operation = next((op for ends, op in _OPERATIONS if ends.search(path)), "") or _shape(part)
+    operation = next((op for ends, op in _operations() if ends.search(path)), "") or _shape(part)
     if not operation:
         return None
     model, stream = part.get("model"), part.get("stream")
@@ -170,7 +172,7 @@ def _objects(data: bytes) -> list[dict[str, Any]]:
 
 def _glimpse(data: bytes) -> dict[str, Any]:
     """The same members of an object of which not every byte is there."""
-    found: dict[str, Any] = {name: _text(pattern, data) for name, pattern in _TEXTS.items()}
+    found: dict[str, Any] = {name: _text(_member(value, name), data) for name, value in _TEXTS.items()}
     found["stream"] = {"true": True, "false": False}.get(found["stream"])
     found["params"] = {"name": found.pop("name")}
     return {name: value for name, value in found.items() if value}
@@ -190,7 +192,11 @@ def read_usage(content_type: str, body: Kept) -> Usage:
     """What a response reports; of a stream's reports the last counts."""
     data = body.data
     stream = content_type.partition(";")[0].strip().lower() in _STREAMS
-    return Usage(_clean(_text(_MODEL, data)), stream, _last(_TOKENS_IN, data), _last(_TOKENS_OUT, data))
+    model, counts = (
+        _text(_member(_TEXT, "model"), data),
+        [_last(_member(_COUNT, *n), data) for n in (_IN, _OUT)],
+    )
+    return Usage(_clean(model), stream, *counts)
 
 
 def _last(pattern: re.Pattern[bytes], data: bytes) -> int | None:
