@@ -83,13 +83,14 @@ class Learnt:
     def learn(self, client: str, hosts: Iterable[tuple[str, str, int]], service: str, time: int) -> None:
         """A name of `service` was answered with (name, address, TTL in s); good as long as in the engine."""
         for _, address, ttl in hosts:
-            names = self._names.setdefault((client, address), {})
+            pair = client, address
+            names = self._names.setdefault(pair, {})
             names.pop(service, None)
             keep = min(max(ttl * 1_000_000_000, self._limits.name_min_ns), self._limits.name_max_ns)
             names[service] = time + keep
             if len(names) > NAMES:
                 del names[next(iter(names))]
-            self._names.move_to_end((client, address))
+            self._names.move_to_end(pair)
             if len(self._names) > self._pairs:
                 self._names.popitem(last=False)
 

@@ -8,7 +8,7 @@ from dataclasses import dataclass, field
 from sensor.knowledge.catalogue import Catalogue, Match
 from sensor.knowledge.content import Call, Kept, Usage, read_call, read_usage
 from sensor.packets.facts import Clear, Limits
-from sensor.wire.http import Body, End, Head, HttpEvent, HttpRequest, HttpResponse, HttpStream
+from sensor.wire.http import Body, End, HttpEvent, HttpRequest, HttpResponse, HttpStream
 
 CONVERSATIONS = 1_024  # of each at most one request's and one response's `Kept`
 OPEN = 8  # requests without a whole response; clients that pipeline at all send a handful
@@ -98,15 +98,17 @@ class Conversation:
     def _read(self, events: list[HttpEvent], time: int) -> list[Turn]:
         changed: list[Turn] = []
         for event in events:
-            if isinstance(event, Head) and isinstance(event.head, HttpRequest):
-                changed += self._ask(Turn(event.head, time, end=time))
-            elif isinstance(event, Head):
-                changed += self._answer(event.head, time)
-            elif isinstance(event, Body):
+            if isinstance(event, Body):
                 self._body(event, time)
-            else:
+            elif isinstance(event, End):
                 changed += self._end(event)
-        return list(dict.fromkeys(changed))  # a short response begins and ends at once
+            elif isinstance(event.head, HttpRequest):
+                changed += self._ask(Turn(event.head, time, end=time))
+            else:
+                changed += self._answer(event.head, time)
+        return (
+            list(dict.fromkeys(changed)) if changed else changed
+        )  # a short response begins and ends at once
 
     def _ask(self, turn: Turn) -> list[Turn]:
         # Behind missing bytes the next answer need not be the oldest request's.

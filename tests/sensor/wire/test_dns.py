@@ -1,6 +1,7 @@
 from __future__ import annotations
 
 import socket
+from collections.abc import Callable
 from contextlib import suppress
 
 import dns.flags
@@ -123,6 +124,26 @@ def test_the_longest_name_and_a_chain_of_pointers() -> None:
     assert cursor.take(4) == b"rest"
 
 
+def test_a_name_in_the_header_is_the_messages_own() -> None:
+    for ident in (b"\1a", b"\1b"):  # the same but for the id, which the question's pointer leads to
+        message = ident + b"\0\0\0\1" + bytes(6) + b"\xc0\0\0\1\0\1"
+        assert peek_question(message) == (chr(ident[1]), 1, False)
+
+
+@given(st.binary(max_size=80).map(lambda tail: HEADER + b"\3abc\xc0\3" + tail), st.integers(0, 60))
+@example(HEADER + b"\3a\0b\0\xc0\x0c", 12)
+@example(HEADER + b"\3a\0b\0\xc0\x0c", 17)
+@example(HEADER + b"\x3f" + b"a" * 63 + b"\0", 12)
+def test_names_at_hand_are_read_like_those_that_are_compressed(message: bytes, pos: int) -> None:
+    def read(how: Callable[[Cursor], str]) -> tuple[str, int] | None:
+        cursor = Cursor(message, pos)
+        with suppress(Malformed):
+            return how(cursor), cursor.pos
+        return None
+
+    assert read(read_name) == read(wire_dns._compressed)
+
+
 def test_answers() -> None:
     answers = peek_answers(CHAIN)
     assert answers.question == "api.openai.com"
@@ -146,6 +167,13 @@ def test_answers_as_far_as_they_can_be_read() -> None:
         message = raw(first + bad, 2)
         assert [address for _, address, _ in peek_answers(message).addresses] == ["192.0.2.1"]
         parse_dns(message)
+
+
+def test_aliases_as_far_as_they_can_be_read() -> None:
+    good, broken = (b"\xc0\x0c\0\5\0\1\0\0\0\1" + vec(2, data) for data in (b"\1y\0", b"\3y"))
+    message = parse_dns(raw(good + broken + good, 3))
+    assert message.chain == (("x", "y"),)
+    assert [record.data for record in message.answers] == ["y", "\\# 2 0379", "y"]
 
 
 def test_ttl_with_its_top_bit_set_is_zero() -> None:
