@@ -69,15 +69,14 @@ def stamp(*folders: Path) -> tuple[str, bool]:
     As in git's index: a file that was written a moment ago may be written again within the same tick of its
     file system's clock. What is read of it after this call must not be kept under the stamp.
     """
-    began, newest, digest = time.time_ns(), 0, hashlib.sha256()
-    for folder in folders:
-        for entry in _entries(folder):
-            state = entry.stat()
-            newest = max(newest, state.st_mtime_ns, state.st_ctime_ns)
-            told = f"{state.st_size} {state.st_mtime_ns} {state.st_ctime_ns} {state.st_ino} {state.st_dev}"
-            digest.update(f"{entry.name}\0{told}\n".encode("utf-8", "surrogateescape"))
-        digest.update(b"\n")
-    return digest.hexdigest(), newest < began - SETTLED_NS
+    began = time.time_ns()
+    found = [[(entry.name, entry.stat()) for entry in _entries(folder)] for folder in folders]
+    told = [
+        [(name, s.st_size, s.st_mtime_ns, s.st_ctime_ns, s.st_ino, s.st_dev) for name, s in part]
+        for part in found
+    ]
+    changes = (max(s.st_mtime_ns, s.st_ctime_ns) for part in found for _, s in part)
+    return hashlib.sha256(ascii(told).encode()).hexdigest(), max(changes, default=0) < began - SETTLED_NS
 
 
 def _content(path: str) -> bytes:
