@@ -7,6 +7,7 @@ the file.
 from __future__ import annotations
 
 import contextlib
+import gc
 import hashlib
 import json
 import os
@@ -100,6 +101,8 @@ def read(
     Prints who uses which AI service with how much data, and keeps the rows in the store for
     `aiscope dashboard` and `aiscope sql`. A file the store already has is not stored again.
     """
+    # Modules, a catalogue and many flows are many objects and no cycles: the collector would look at them for nothing.
+    gc.set_threshold(100_000, 20, 100)
     from sensor.config import load
     from sensor.knowledge.catalogue import load as load_catalogue
     from sensor.knowledge.catalogue_files import newest

@@ -2,6 +2,7 @@
 
 With `all` it prints names: TLS, QUIC, DNS; else wall and CPU seconds of the engine, packets and flows."""
 
+import gc
 import sys
 import time
 from collections import Counter
@@ -15,6 +16,7 @@ from sensor.packets.facts import Limits, Message, Opened, Totals
 engine, file, how = sys.argv[1], Path(sys.argv[2]), sys.argv[3] if len(sys.argv) > 3 else "1"
 watch = replace(load().watch(), all=how == "all")
 counted: Counter[str] = Counter()
+gc.set_threshold(100_000, 20, 100)  # as `aiscope read` does
 start, before = time.monotonic(), time.process_time()
 if engine == "native":
     made = create(engine, watch, Limits())

@@ -2,8 +2,6 @@
 
 from __future__ import annotations
 
-import contextlib
-import gc
 import importlib
 import os
 from collections.abc import Callable, Iterator, Sequence
@@ -92,11 +90,10 @@ def facts(
     reader = create(name, watch, limits)
     broken: Damaged | None = None
     try:
-        with _few_collections():
-            if isinstance(reader, FileEngine) and str(source) != "-":
-                yield from _read(reader, Path(source), progress)
-            else:
-                yield from _feed(reader, source, progress)
+        if isinstance(reader, FileEngine) and str(source) != "-":
+            yield from _read(reader, Path(source), progress)
+        else:
+            yield from _feed(reader, source, progress)
     except Damaged as damaged:
         broken = damaged
     yield reader.finish()
@@ -114,17 +111,6 @@ def _feed(
             yield reader.feed(batch)
             if progress is not None:
                 progress(capture.position, capture.size)
-
-
-@contextlib.contextmanager
-def _few_collections() -> Iterator[None]:
-    """Many flows make the cyclic collector the dearest part of all, and it finds no cycles there."""
-    before = gc.get_threshold()
-    gc.set_threshold(100_000, 20, 100)
-    try:
-        yield
-    finally:
-        gc.set_threshold(*before)
 
 
 def _read(
