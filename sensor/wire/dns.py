@@ -1,14 +1,12 @@
 """DNS messages: RFC 1035, mDNS (RFC 6762), SVCB and HTTPS (RFC 9460), ECH configurations (RFC 9849 4).
 
 `peek_question` and `peek_answers` are what an engine needs of every message; `parse_dns` is the whole of one
-that matters, where dnspython writes the data of the many record types.
+that matters. What is in a record is written by `dns_data`.
 """
 
 from __future__ import annotations
 
-import re
 import socket
-from base64 import b64encode
 from contextlib import suppress
 from functools import lru_cache
 from struct import Struct
@@ -16,15 +14,14 @@ from typing import NamedTuple
 
 import dns.exception
 import dns.rcode
-import dns.rdataclass
 import dns.rdatatype
 
 from sensor.frozen import dataclass
 from sensor.wire.cursor import Cursor, Malformed
+from sensor.wire.dns_data import ECH_KEY, service, text_of
 from sensor.wire.names import NAME_MAX, clean_name, escape
 
 A, CNAME, AAAA, SVCB, HTTPS, OPT = 1, 5, 28, 64, 65, 41
-ECH_KEY = 5  # SvcParamKey "ech", RFC 9848
 ECH_VERSION = 0xFE0D  # RFC 9849 4
 RECORDS = 512  # looked at per section; a 64 KiB message could hold thousands
 TEXT_MAX = 1_024  # characters kept of one record's data
@@ -34,9 +31,6 @@ _POINTER = b"\xc0"  # RFC 1035 4.1.4
 _QUESTION = b"\xc0\x0c"  # the pointer to the first question's name, which is behind the header
 _ADDRESSES = (A, AAAA)
 _UNREAD = "\\# "  # how data of unknown form begins (RFC 3597 5), and no name does
-
-_HINTS = {4: ("ipv4hint", 4, socket.AF_INET), 6: ("ipv6hint", 16, socket.AF_INET6)}
-_protocols = re.compile(rb"(?:[\x01-\x1f][a-z0-9/.-]+)+").fullmatch  # lengths and names
 
 _header = Struct(">HHHHHH").unpack_from
 _record_head = Struct(">HHIH").unpack_from
@@ -350,51 +344,8 @@ def _data(payload: bytes, kind: int, cls: int, start: int, data: bytes) -> str:
     if kind == CNAME:
         return read_name(Cursor(payload, start, start + len(data)))
     if kind in (HTTPS, SVCB):
-        return _service(kind, cls & ~MDNS_FLUSH, data)
-    return _text_of(kind, cls & ~MDNS_FLUSH, payload, start, start + len(data))
-
-
-def _text_of(kind: int, cls: int, payload: bytes, start: int, end: int) -> str:
-    import dns.rdata  # with all it needs a quarter of a short run's start; few answers that matter ask for it
-
-    made = dns.rdata.from_wire(
-        dns.rdataclass.RdataClass.make(cls), dns.rdatatype.RdataType.make(kind), payload, start, end - start
-    )
-    return made.to_text()
-
-
-@lru_cache(1_024)  # names in it are not compressed (RFC 9460 2.2), so it stands alone
-def _service(kind: int, cls: int, data: bytes) -> str:
-    return _usual_service(data) or _text_of(kind, cls, data, 0, len(data))
-
-
-def _usual_service(data: bytes) -> str:
-    """SVCB data of the kind that nearly all sites have, written as dnspython does; "" for any other."""
-    cursor, out = Cursor(data), []
-    priority, target, last = cursor.u16(), cursor.u8(), 0
-    for key, value in cursor.pairs(cursor.left) if priority and not target else ():
-        text = _usual_parameter(key, value) if key > last else ""
-        if not text:
-            return ""
-        out.append(text)
-        last = key
-    return " ".join((f"{priority} .", *out)) if out else ""
-
-
-def _usual_parameter(key: int, value: bytes) -> str:
-    """RFC 9460 14.3.2, RFC 9848. Whole addresses, and protocols that need no escape."""
-    if key == 1 and _protocols(value):
-        names, cursor = [], Cursor(value)
-        while cursor.left:
-            names.append(cursor.vec8().decode("ascii"))
-        return f'alpn="{",".join(names)}"' if all(names) else ""
-    if key == ECH_KEY and len(value) > 5 and int.from_bytes(value[:2], "big") == len(value) - 2:
-        return f'ech="{b64encode(value).decode("ascii")}"'
-    name, size, family = _HINTS.get(key, ("", 1, 0))
-    if not name or not value or len(value) % size:
-        return ""
-    hints = (socket.inet_ntop(family, value[at : at + size]) for at in range(0, len(value), size))
-    return f'{name}="{",".join(hints)}"'
+        return service(kind, cls & ~MDNS_FLUSH, data)
+    return text_of(kind, cls & ~MDNS_FLUSH, payload, start, start + len(data))
 
 
 class TcpMessages:
