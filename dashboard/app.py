@@ -50,8 +50,10 @@ def span(name: str) -> tuple[dt.datetime, dt.datetime]:
     now = dt.datetime.now(dt.UTC).replace(second=0, microsecond=0) + dt.timedelta(minutes=1)
     if name == "Between two days":
         today = now.date()
-        first = st.date_input("From", today - dt.timedelta(days=7), key="from", bind="query-params")
-        last = st.date_input("Until", today, key="until", bind="query-params")
+        # Streamlit's own bounds are ten years around the default: a link to anything older would lose its days.
+        bounds = EARLIEST.date(), LATEST.date()
+        first = st.date_input("From", today - dt.timedelta(days=7), *bounds, key="from", bind="query-params")
+        last = st.date_input("Until", today, *bounds, key="until", bind="query-params")
         return midnight(first), midnight(last) + dt.timedelta(days=1)
     length = RANGES[name]
     return (now - length, now) if length else (EARLIEST, LATEST)
