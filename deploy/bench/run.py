@@ -26,7 +26,7 @@ os.environ["PYTHONPATH"] = str(ROOT)
 import live  # noqa: E402
 from measure import Command, Cost, rounds, run, warm  # noqa: E402
 
-BENCH = Path(os.environ.get("AISCOPE_BENCH", ROOT / ".bench"))
+BENCH = Path(os.environ.pop("AISCOPE_BENCH", ROOT / ".bench"))  # no setting: commands would refuse it
 SHARED = ROOT.parent / "shared" / "bench" / "generate.py"
 TOOLS = BENCH / "tools"
 READ = [sys.executable, "-m", "sensor.cli", "read", "--no-store", "--engine"]
