@@ -93,9 +93,9 @@ def watch(
     if store is not None:
         settings = _stored_in(settings, store)
     watching = Watching(live, settings, catalogue, changes, engine, interfaces, everything)
-    _say(f"watching {', '.join(interfaces)}: {engine} engine, {_whom(become)}")
     spooled = spool is not None or (store is None and bool(settings.ship.urls))
-    watching.run(_sink(settings, catalogue, spooled, as_json))
+    sink = _sink(settings, catalogue, spooled, as_json)
+    watching.run(sink, f"watching {', '.join(interfaces)}: {engine} engine, {_whom(become)}")
     if watching.gone:
         raise click.ClickException("no interface is left")
 
@@ -207,7 +207,8 @@ class Watching:
     gone: bool = False  # all interfaces are
     _signals: set[int] = field(default_factory=set)
 
-    def run(self, sink: Sink) -> None:
+    def run(self, sink: Sink, began: str) -> None:
+        """Until it is stopped; `began` is said once packets are let in."""
         from sensor.packets.evidence import EvidenceRing
         from sensor.read_cli import make_monitor
         from sensor.watch_now import Directions, Now
@@ -224,6 +225,7 @@ class Watching:
             signal.signal(number, lambda number, _: self._signals.add(number))
         try:
             self.live.start()
+            _say(began)
             sink.put(self._all_recorded())
             while (facts := self.live.facts(_TURN)) is not None:
                 sink.put(self._events(facts))

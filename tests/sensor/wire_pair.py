@@ -115,8 +115,7 @@ class Watch:
         assert self._process.stderr
         for line in self._process.stderr:
             self.said += line
-            if "watching" in line:
-                time.sleep(0.7)  # the rest of the imports, then the sockets let packets in
+            if "watching" in line:  # packets are let in
                 return
         raise AssertionError(self.said)
 
