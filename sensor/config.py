@@ -104,7 +104,7 @@ def _checked(name: str, value: Any) -> Any:
         raise _UnknownError
     kind = get_type_hints(SECTIONS[section])[key]
     bounds = entry.metadata.get("bounds", {"ge": 1})  # the engine's limits have none of their own
-    if not bounds and (plain := _plainly(kind, value)) is not None:
+    if (plain := _plainly(kind, value, bounds)) is not None:
         return plain
     from pydantic import Field, TypeAdapter  # most runs have little set, and need not wait for it
 
@@ -116,9 +116,13 @@ def _checked(name: str, value: Any) -> Any:
     return made(given) if made else given
 
 
-def _plainly(kind: Any, value: Any) -> Any:
-    """A text where a text, a path or one of some words is wanted; None where more has to be looked at."""
-    if not isinstance(value, str):
+def _plainly(kind: Any, value: Any, bounds: Mapping[str, Any]) -> Any:
+    """A text where a text, a path or one of some words is wanted, a number in its bounds; None where more has to be
+    looked at.
+    """
+    if type(value) is int and kind is int and bounds.keys() <= {"ge", "le"}:
+        return value if bounds.get("ge", value) <= value <= bounds.get("le", value) else None
+    if bounds or not isinstance(value, str):
         return None
     if kind is str or (get_origin(kind) is Literal and value in get_args(kind)):
         return value

@@ -82,6 +82,7 @@ class Run:
     "--sensor", metavar="NAME", help="The `sensor` of the rows; default file:SHA256 (first 16 digits)."
 )
 @click.option("--engine", type=click.Choice(["auto", "native", "portable"]), help="Which packet engine.")
+@click.option("--workers", type=click.IntRange(1, 64), help="Threads for a file; the native engine's.")
 @click.option("--inventory", metavar="CSV", help="Who clients are: address,from,until,host,user,groups.")
 @click.option("--policy", metavar="FILE", help="A policy: rows get its verdicts, and findings are made.")
 @click.option("--country-db", metavar="MMDB", help="Countries of servers, a MaxMind DB file.")
@@ -94,7 +95,7 @@ def read(
     no_store: bool,
     replace: bool,
     sensor: str | None,
-    **flags: str | None,
+    **flags: str | int | None,
 ) -> None:
     """Read capture FILES (pcap, pcapng, also gzip or zstd; `-` is standard input).
 
@@ -123,6 +124,7 @@ def read(
 
 _FLAGS = {
     "engine": "read.engine",
+    "workers": "read.workers",
     "inventory": "inventory.csv",
     "policy": "policy.file",
     "country_db": "place.country_db",
@@ -268,7 +270,7 @@ def _events(run: Run, file: Path) -> Iterator[Event]:
     broken: Damaged | None = None
     with _progress(file) as progress:
         try:
-            for batch in facts(file, watch, settings.limits, engine, progress):
+            for batch in facts(file, watch, settings.limits, engine, progress, settings.read.workers):
                 for fact in batch:
                     yield from monitor.observe(fact)
         except Damaged as error:

@@ -105,6 +105,8 @@ def _ours(file: Path) -> Measured:
         if engine == "native":
             yield f"engine alone, {engine}, 2 workers", [*ENGINE, engine, file, "2"], names
         yield f"`aiscope read`, {engine}", [*READ, engine, file], names
+        if engine == "native":
+            yield f"`aiscope read --workers 1`, {engine}", [*READ, engine, "--workers", "1", file], names
 
 
 def _peers(file: Path) -> Measured:

@@ -80,10 +80,12 @@ def facts(
     limits: Limits,
     engine: str = "auto",
     progress: Callable[[int, int], None] | None = None,
+    workers: int = 2,
 ) -> Iterator[list[Fact]]:
     """The facts of a capture file ("-": standard input), in batches, by the engine that `select` names.
 
-    `progress` is told the bytes of the file read so far and its size (0: not known). Raises
+    `progress` is told the bytes of the file read so far and its size (0: not known). `workers`: threads of the
+    native engine, as far as there are processors for them. Raises
     `errors.NotACapture`; and `errors.Damaged` when all that could be read has been reported, flows closed.
     """
     name, _ = select(engine)
@@ -91,7 +93,7 @@ def facts(
     broken: Damaged | None = None
     try:
         if isinstance(reader, FileEngine) and str(source) != "-":
-            yield from _read(reader, Path(source), progress)
+            yield from _read(reader, Path(source), progress, workers)
         else:
             yield from _feed(reader, source, progress)
     except Damaged as damaged:
@@ -114,9 +116,9 @@ def _feed(
 
 
 def _read(
-    reader: FileEngine, path: Path, progress: Callable[[int, int], None] | None
+    reader: FileEngine, path: Path, progress: Callable[[int, int], None] | None, workers: int
 ) -> Iterator[list[Fact]]:
-    size, batches = path.stat().st_size, reader.read(path, min(len(os.sched_getaffinity(0)), 2))
+    size, batches = path.stat().st_size, reader.read(path, min(len(os.sched_getaffinity(0)), workers))
     for batch in batches:
         yield batch
         if progress is not None:

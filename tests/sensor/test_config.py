@@ -151,3 +151,10 @@ def test_texts_words_and_paths_need_no_library(tmp_path: Path):
         load(flags={"read.engine": "fast"})
     with pytest.raises(SettingsError, match=r"^flag: store.url: Input should be a valid string"):
         load(flags={"store.url": 1})
+
+
+def test_a_number_within_its_bounds_needs_no_library() -> None:
+    assert load(flags={"read.workers": 64}).read.workers == 64
+    for value in (0, 65, 1.5):
+        with pytest.raises(SettingsError, match=r"read\.workers: Input should be"):
+            load(flags={"read.workers": value})

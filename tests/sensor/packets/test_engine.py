@@ -47,12 +47,13 @@ def test_what_is_asked_for_is_used() -> None:
         engine.select("fast")
 
 
+@pytest.mark.parametrize("workers", [1, 2])
 @pytest.mark.parametrize("name", installed())
-def test_facts_of_a_file(tmp_path: Path, name: str) -> None:
+def test_facts_of_a_file(tmp_path: Path, name: str, workers: int) -> None:
     path = tmp_path / "capture"
     path.write_bytes(FILE)
     seen: list[tuple[int, int]] = []
-    facts = engine.facts(path, Watch(all=True), Limits(), name, lambda *at: seen.append(at))
+    facts = engine.facts(path, Watch(all=True), Limits(), name, lambda *at: seen.append(at), workers)
     found = [fact for batch in facts for fact in batch]
     assert told(found) == told(run(engine.create("portable", Watch(all=True), Limits()), TALK.frames))
     assert seen[-1] == (len(FILE), len(FILE))
