@@ -106,9 +106,8 @@ class Conversation:
                 changed += self._ask(Turn(event.head, time, end=time))
             else:
                 changed += self._answer(event.head, time)
-        return (
-            list(dict.fromkeys(changed)) if changed else changed
-        )  # a short response begins and ends at once
+        # A short response begins and ends at once.
+        return list(dict.fromkeys(changed)) if changed else changed
 
     def _ask(self, turn: Turn) -> list[Turn]:
         # Behind missing bytes the next answer need not be the oldest request's.
