@@ -6,6 +6,7 @@ the file.
 
 from __future__ import annotations
 
+import atexit
 import contextlib
 import gc
 import hashlib
@@ -104,6 +105,7 @@ def read(
     """
     # Modules, a catalogue and many flows are many objects and no cycles: the collector would look at them for nothing.
     gc.set_threshold(100_000, 20, 100)
+    atexit.register(gc.freeze)  # at the end as well
     from sensor.config import load
     from sensor.knowledge.catalogue import load as load_catalogue
     from sensor.knowledge.catalogue_files import newest

@@ -99,11 +99,11 @@ class ReadSettings:
         default="auto", description="which packet engine; auto is the native one where it is installed"
     )
     workers: int = setting(
-        default=2,
+        default=1,
         ge=1,
         le=64,
-        description="2 or more: a file is read and counted in threads of their own, sooner; 1: for less processor time "
-        "in all. The native engine's",
+        description="2 or more: a file is read and counted in threads of their own, sooner, for somewhat more "
+        "processor time in all. The native engine's",
     )
 
 

@@ -7,11 +7,11 @@ import statistics
 import subprocess
 import sys
 import time
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
-LONG = 12.0  # seconds: what takes longer runs once
+LONG = 20.0  # seconds: what takes longer runs once
 
 
 @dataclass(frozen=True, slots=True)
@@ -41,10 +41,10 @@ def run(command: Command, runs: int = 3, stdin: Command | None = None) -> Cost:
     return _cost(found, said)
 
 
-def rounds(commands: Mapping[str, Command], times: int) -> dict[str, Cost]:
+def rounds(commands: Mapping[str, Command], times: int, before: Callable[[], None]) -> dict[str, Cost]:
     """Medians of rounds in which each command has its turn, so that what else the machine does weighs on all.
 
-    What takes longer than LONG runs once; what fails is left out, and said.
+    `before` runs before each of them. What takes longer than LONG runs once; what fails is left out, and said.
     """
     found: dict[str, list[Once]] = {name: [] for name in commands}
     texts: dict[str, str] = {}
@@ -53,6 +53,7 @@ def rounds(commands: Mapping[str, Command], times: int) -> dict[str, Cost]:
             if number and not (found[name] and found[name][0][0] <= LONG):
                 continue
             print(f"bench: round {number + 1}, {name}", file=sys.stderr, flush=True)
+            before()
             try:
                 once, texts[name] = _once(command, None)
                 found[name].append(once)

@@ -24,7 +24,7 @@ sys.path[:0] = [str(HERE), str(ROOT)]
 os.environ["PYTHONPATH"] = str(ROOT)
 
 import live  # noqa: E402
-from measure import Command, Cost, rounds, run, warm  # noqa: E402
+from measure import LONG, Command, Cost, rounds, run, warm  # noqa: E402
 
 BENCH = Path(os.environ.pop("AISCOPE_BENCH", ROOT / ".bench"))  # no setting: commands would refuse it
 SHARED = ROOT.parent / "shared" / "bench" / "generate.py"
@@ -55,7 +55,6 @@ def main() -> None:
     parts = [_head()]
     for kind in ("mix", "hs"):
         file = capture(kind)
-        warm(file)
         truth = json.loads(Path(f"{file}.truth.json").read_text())
         parts.append(_table(kind, truth, list(_rows(file))))
     file = capture("hs")
@@ -75,7 +74,8 @@ def capture(kind: str) -> Path:
 
 def _rows(file: Path) -> Iterator[Row]:
     tools = {tool: (command, counting) for tool, command, counting in (*_ours(file), *_peers(file))}
-    costs = rounds({tool: command for tool, (command, _) in tools.items()}, ROUNDS)
+    commands = {tool: command for tool, (command, _) in tools.items()}
+    costs = rounds(commands, ROUNDS, before=lambda: warm(file))
     counted: dict[str, tuple[int, int, int]] = {}
     for tool, cost in costs.items():
         counting = tools[tool][1]
@@ -106,7 +106,7 @@ def _ours(file: Path) -> Measured:
             yield f"engine alone, {engine}, 2 workers", [*ENGINE, engine, file, "2"], names
         yield f"`aiscope read`, {engine}", [*READ, engine, file], names
         if engine == "native":
-            yield f"`aiscope read --workers 1`, {engine}", [*READ, engine, "--workers", "1", file], names
+            yield f"`aiscope read --workers 2`, {engine}", [*READ, engine, "--workers", "2", file], names
 
 
 def _peers(file: Path) -> Measured:
@@ -269,8 +269,8 @@ def _head() -> str:
     return f"""# Performance
 
 Written by `make bench` on {day}: {os.cpu_count()} cores of {cpu}, Linux {kernel}, Python {platform.python_version()}.
-All in one run, page cache warm, medians of {ROUNDS} rounds in which each tool has its turn; what takes over 12 s
-runs once. CPU is user and system time of the process and its children, of an engine alone without the start of
+All in one run, medians of {ROUNDS} rounds in which each tool has its turn, the capture read into the page cache before
+each; what takes over {LONG:.0f} s runs once. CPU is user and system time of the process and its children, of an engine alone without the start of
 Python; Mpps and Gbit/s are per second of CPU. Peers are measured where they are installed; mercury, which no
 package has, where it is on the path.
 Names are shares of what the capture holds. `aiscope read` starts Python, loads the catalogue, reads the

@@ -80,7 +80,7 @@ def facts(
     limits: Limits,
     engine: str = "auto",
     progress: Callable[[int, int], None] | None = None,
-    workers: int = 2,
+    workers: int = 1,
 ) -> Iterator[list[Fact]]:
     """The facts of a capture file ("-": standard input), in batches, by the engine that `select` names.
 
