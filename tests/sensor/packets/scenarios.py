@@ -153,6 +153,9 @@ def lookups() -> list[Frame]:
     out = datagrams((True, dns(response=False)), (False, dns(answers=[record(1, address)])), dport=53)
     out += datagrams((False, alias), (True, dns(OTHER, response=False)), sport=40_007, dport=53)
     out += datagrams((True, https), (False, https), (False, dns()[:20]), sport=40_008, dport=53)
+    out += datagrams(
+        (True, dns(NAME.upper(), response=False)), (True, dns(b"\xff ." + NAME)), sport=40_012, dport=53
+    )
     out += datagrams((True, dns(b"printer.local")), sport=5_353, dport=5_353)
     out += datagrams((True, bytes(240)), sport=68, dport=67)
     one = Talk(sport=40_009, dport=53).hands().up(vec(2, dns(response=False))[:9])

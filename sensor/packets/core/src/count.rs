@@ -1,6 +1,6 @@
 //! What a packet adds to its flow.
 
-use crate::engine::Core;
+use crate::engine::{Core, Limits};
 use crate::facts::Protocol;
 use crate::flight::Flights;
 use crate::flow::{Flow, Live, State};
@@ -18,16 +18,17 @@ impl Core {
     pub fn packet(&mut self, time: i64, length: i64, packet: &Packet<'_>, hash: u32, around: &Around) -> u32 {
         let known = self.table.find(&packet.key, hash);
         let mut seq = packet.seq;
-        let plain = known.filter(|&index| {
-            self.table.get(index).is_some_and(|flow| {
-                packet.flags & (FIN | SYN | RST) == 0
-                    && time.saturating_sub(flow.last) < flow.idle(&self.flights.limits)
-                    && time < flow.closed_due
-            })
-        });
-        let index = match plain {
-            Some(index) => index,
-            None => {
+        let index = match known.and_then(|index| Some((index, self.table.get_mut(index)?))) {
+            Some((index, flow)) if goes_on(flow, time, packet, &self.flights.limits) => {
+                if flow.only_counts(packet.size) {
+                    self.frames = self.frames.wrapping_add(1);
+                    (flow.last, flow.seen) = (time, self.frames);
+                    self.flights.tally.bytes(flow.class, length);
+                    return index;
+                }
+                index
+            }
+            _ => {
                 seq = seq.wrapping_add(u32::from(packet.flags >> 1 & 1));
                 self.edge(time, packet, hash, around, known)
             }
@@ -37,7 +38,6 @@ impl Core {
         index
     }
 
-    #[inline(always)]
     #[allow(clippy::too_many_arguments)]
     fn count(&mut self, index: u32, time: i64, length: i64, packet: &Packet<'_>, around: &Around, seq: u32) {
         let Some(mut flow) = self.table.get_mut(index) else { return };
@@ -129,6 +129,14 @@ impl Core {
             .and_then(|flow| flow.live.as_ref())
             .is_some_and(|live| live.held.is_some_and(|held| held.get() == number))
     }
+}
+
+/// Whether the packet neither begins nor ends anything.
+#[inline(always)]
+fn goes_on(flow: &Flow, time: i64, packet: &Packet<'_>, limits: &Limits) -> bool {
+    packet.flags & (FIN | SYN | RST) == 0
+        && time.saturating_sub(flow.last) < flow.idle(limits)
+        && time < flow.closed_due
 }
 
 impl Live {

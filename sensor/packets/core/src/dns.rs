@@ -1,9 +1,10 @@
 //! What the engine reads from DNS messages: the twin of `peek_question`, `peek_answers` and `TcpMessages`
 //! in `sensor/wire/dns.py` (RFC 1035, RFC 9460, RFC 9849).
 
-use crate::bytes::from;
+use crate::bytes::{from, upto};
 use crate::facts::Address;
-use crate::wire::{Cursor, PLAIN, Stop, clean_name, escape};
+use crate::wire::{Cursor, Stop, clean_name, dots, escape};
+use std::ops::Range;
 
 const A: u16 = 1;
 const CNAME: u16 = 5;
@@ -25,25 +26,49 @@ pub fn peek_question<'a>(payload: &[u8], text: &'a mut Vec<u8>) -> Result<Option
     if q0 == 0 && q1 == 0 {
         return Ok(None);
     }
-    spell_name(&mut cursor, payload, text)?;
+    let name = read_name(&mut cursor, payload, text)?;
     cursor.take(4)?;
-    let name = std::str::from_utf8(text).map_err(|_| Stop::Malformed)?;
     Ok(Some((name, flags > 0x7f)))
 }
 
-/// A name at the cursor, pointers followed (RFC 1035 4.1.4): lower case, without the last dot.
-fn read_name(cursor: &mut Cursor<'_>, data: &[u8]) -> Result<String, Stop> {
-    let mut text = Vec::with_capacity(64);
-    spell_name(cursor, data, &mut text)?;
-    String::from_utf8(text).map_err(|_| Stop::Malformed)
+/// The name in some of a message, spelled in `text`.
+pub fn name_at<'a>(payload: &[u8], place: &Range<usize>, text: &'a mut Vec<u8>) -> Result<&'a str, Stop> {
+    read_name(&mut Cursor::within(payload, place.start, place.end), payload, text)
 }
 
-/// The same into `text`.
-fn spell_name(cursor: &mut Cursor<'_>, data: &[u8], text: &mut Vec<u8>) -> Result<(), Stop> {
+/// A name at the cursor, pointers followed (RFC 1035 4.1.4): lower case, without the last dot. It is in `text`.
+fn read_name<'a>(cursor: &mut Cursor<'_>, data: &[u8], text: &'a mut Vec<u8>) -> Result<&'a str, Stop> {
     text.clear();
-    walk_name(cursor, data, |label| push_label(text, label))?;
+    if !spell_plain(cursor, text) {
+        text.clear();
+        walk_name(cursor, data, |label| push_label(text, label))?;
+    }
     text.truncate(NAME_MAX);
-    Ok(())
+    std::str::from_utf8(text).map_err(|_| Stop::Malformed)
+}
+
+/// A name of labels that stay as they are, without pointers, as nearly all are: copied in one piece. False: it is not.
+fn spell_plain(cursor: &mut Cursor<'_>, text: &mut Vec<u8>) -> bool {
+    let data = upto(cursor.rest(), NAME_MAX);
+    let (mut end, mut labels) = (0_usize, 0_u64);
+    while let Some(&length @ 1..=63) = data.get(end) {
+        end = end.saturating_add(1).saturating_add(usize::from(length));
+        labels = labels.saturating_add(1);
+    }
+    if data.get(end) != Some(&0) {
+        return false;
+    }
+    text.extend_from_slice(data.get(1..end).unwrap_or_default());
+    let mut dot = data.first().map_or(0, |&length| usize::from(length));
+    while let Some(length) = text.get_mut(dot) {
+        dot = dot.saturating_add(1).saturating_add(usize::from(*length));
+        *length = b'.';
+    }
+    if dots(text) != Some(labels.saturating_sub(1)) {
+        return false;
+    }
+    cursor.pos = cursor.pos.saturating_add(end).saturating_add(1);
+    true
 }
 
 /// Calls `each` with the labels of the name at the cursor.
@@ -88,46 +113,46 @@ fn push_label(text: &mut Vec<u8>, label: &[u8]) {
     if !text.is_empty() {
         text.push(b'.');
     }
-    if label.iter().all(|&byte| PLAIN.get(usize::from(byte)) == Some(&true)) {
+    if dots(label) == Some(0) {
         text.extend_from_slice(label);
     } else {
         text.extend_from_slice(escape(label).replace('.', "\\x2e").as_bytes());
     }
 }
 
-#[derive(Debug, Default, PartialEq, Eq)]
+#[derive(Default)]
 pub struct Answers {
-    pub question: String,
     /// Address, TTL in seconds.
     pub addresses: Vec<(Address, u32)>,
-    /// CNAME: owner, target.
-    pub chain: Vec<(String, String)>,
+    /// Of each CNAME owner and target: where in the message.
+    pub chain: Vec<Range<usize>>,
     /// Public names of ECH configurations in HTTPS and SVCB records.
     pub ech_names: Vec<String>,
 }
 
 /// Addresses, aliases and ECH public names of a response's answers, as far as they can be read.
-pub fn peek_answers(payload: &[u8]) -> Result<Answers, Stop> {
+///
+/// They are in `out`, memory that is used again.
+pub fn peek_answers(payload: &[u8], out: &mut Answers) -> Result<(), Stop> {
+    out.addresses.clear();
+    out.chain.clear();
+    out.ech_names.clear();
     let mut cursor = Cursor::new(payload);
     let [_, _, _, _, q0, q1, a0, a1, ..] = cursor.array::<12>()?;
-    let mut out = Answers::default();
-    for index in 0..u16::from_be_bytes([q0, q1]).min(RECORDS) {
-        let name = read_name(&mut cursor, payload)?;
+    for _ in 0..u16::from_be_bytes([q0, q1]).min(RECORDS) {
+        walk_name(&mut cursor, payload, |_| {})?;
         cursor.take(4)?;
-        if index == 0 {
-            out.question = name;
-        }
     }
     for _ in 0..u16::from_be_bytes([a0, a1]).min(RECORDS) {
-        if record(&mut cursor, payload, &mut out).is_err() {
+        if record(&mut cursor, payload, out).is_err() {
             break;
         }
     }
-    Ok(out)
+    Ok(())
 }
 
 fn record(cursor: &mut Cursor<'_>, payload: &[u8], out: &mut Answers) -> Result<(), Stop> {
-    let mut owner = *cursor;
+    let owner = cursor.pos..cursor.end;
     walk_name(cursor, payload, |_| {})?;
     let (kind, _class, ttl) = (cursor.u16()?, cursor.u16()?, cursor.u32()?);
     let size = usize::from(cursor.u16()?);
@@ -141,8 +166,9 @@ fn record(cursor: &mut Cursor<'_>, payload: &[u8], out: &mut Answers) -> Result<
         (AAAA, 16) => out.addresses.push((Address::v6(inner.array()?), seconds)),
         (A | AAAA, _) => return Err(Stop::Malformed),
         (CNAME, _) => {
-            let mut target = Cursor::within(payload, start, cursor.pos);
-            out.chain.push((read_name(&mut owner, payload)?, read_name(&mut target, payload)?));
+            let target = start..cursor.pos;
+            walk_name(&mut Cursor::within(payload, start, cursor.pos), payload, |_| {})?;
+            out.chain.extend([owner, target]);
         }
         (HTTPS | SVCB, _) => out.ech_names.extend(ech_names(data)?),
         _ => {}
@@ -207,5 +233,32 @@ impl TcpMessages {
         }
         self.buffer.drain(..pos.min(self.buffer.len()));
         Ok(out)
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn names_of_all_kinds() {
+        let long = [&[63; 64][..], &[63; 64], &[63; 64], &[63; 64], b"\0"].concat();
+        let cases: [(&[u8], usize, Option<&str>); 10] = [
+            (b"\x03api\x06openai\x03com\0", 0, Some("api.openai.com")),
+            (b"\0", 0, Some("")),
+            (b"\x03ApI\x02AI\0", 0, Some("api.ai")),
+            (b"\x03a.b\x01c\0", 0, Some("a\\x2eb.c")), // a dot in a label
+            (b"\x01\xff\x01 \0", 0, Some("\\xff.\\x20")),
+            (b"\x02ai\0\x03www\xc0\0", 4, Some("www.ai")),
+            (b"\xc0\0", 0, None), // leads to itself
+            (b"\x03ap", 0, None),
+            (b"\x40a\0", 0, None), // no length (RFC 1035 4.1.4)
+            (&long, 0, None),
+        ];
+        let mut text = b"what was there before".to_vec();
+        for (message, start, name) in cases {
+            let place = start..message.len();
+            assert_eq!(name_at(message, &place, &mut text).ok(), name, "{message:x?}");
+        }
     }
 }

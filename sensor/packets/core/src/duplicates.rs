@@ -1,6 +1,6 @@
 //! Frames that a mirror copied twice: docs/engine.md 1.
 
-use crate::bytes::{be16, be32, from, u8_at, upto};
+use crate::bytes::{array, be16, be32, from, u8_at, upto};
 use std::num::NonZeroU32;
 
 /// Frames remembered.
@@ -98,13 +98,14 @@ fn equal(one: &[u8], two: &[u8]) -> bool {
 #[inline(always)]
 pub fn identity(data: &[u8]) -> Option<NonZeroU32> {
     let first = data.first()?;
-    let parts = if first >> 4 == 4 && data.len() >= 24 {
-        if be16(data, 4)? == 0 {
+    let parts = if first >> 4 == 4 {
+        let head: [u8; 24] = array(data, 0)?;
+        if be16(&head, 4)? == 0 {
             return None;
         }
         // Length and identification, addresses, ports, and what tells a segment from the next.
         let seq = be32(data, 24).unwrap_or_default();
-        [be32(data, 2)?, be32(data, 12)?, be32(data, 16)?, be32(data, 20)?, seq]
+        [be32(&head, 2)?, be32(&head, 12)?, be32(&head, 16)?, be32(&head, 20)?, seq]
     } else if first >> 4 == 6 && data.len() >= 48 && u8_at(data, 6) == Some(crate::ip::TCP) {
         [be16(data, 4)?.into(), be32(data, 20)?, be32(data, 36)?, be32(data, 40)?, be32(data, 44)?]
     } else {

@@ -152,7 +152,8 @@ impl Core {
     fn decode<'a>(&self, frames: &mut impl Iterator<Item = Raw<'a>>, batch: &mut Batch<'a>) {
         let tunnels = self.flights.limits.tunnels;
         batch.count = 0;
-        for raw in frames.take(AHEAD) {
+        while batch.count < AHEAD {
+            let Some(raw) = frames.next() else { break };
             if batch.count == batch.frames.len() {
                 batch.frames.push(Frame::default());
             }

@@ -78,6 +78,12 @@ impl Flow {
         other(self.client)
     }
 
+    /// Whether `size` bytes of payload are only counted: most packets are of flows nobody asks about.
+    #[inline(always)]
+    pub fn only_counts(&self, size: u32) -> bool {
+        self.state == State::Quiet && (size == 0 || self.peeks == 0 && self.message.is_none())
+    }
+
     /// The silence that ends it.
     #[inline(always)]
     pub fn idle(&self, limits: &Limits) -> i64 {

@@ -1,6 +1,6 @@
 //! Names learnt from DNS answers: which watched name an address stood for, per client, and the outer names of ECH.
 
-use crate::dns::{Answers, peek_answers};
+use crate::dns::{Answers, name_at, peek_answers};
 use crate::facts::Address;
 use crate::hash::Seed;
 use crate::totals::{Count, Tally};
@@ -66,11 +66,15 @@ pub struct Names {
     limit: usize,
     least: i64,
     most: i64,
+    /// What a response says, and a name in it: memory that is used again.
+    answers: Answers,
+    text: Vec<u8>,
 }
 
 impl Names {
     pub fn new(limit: usize, least: i64, most: i64) -> Self {
-        Self { news: None, learnt: Memory::new(), fronts: Memory::new(), limit, least, most }
+        let (answers, text) = (Answers::default(), Vec::new());
+        Self { news: None, learnt: Memory::new(), fronts: Memory::new(), limit, least, most, answers, text }
     }
 
     #[inline(always)]
@@ -101,19 +105,31 @@ impl Names {
         if !(watched || payload.windows(4).any(is_telling)) {
             return false;
         }
-        let Ok(answers) = peek_answers(payload) else { return watched };
-        for front in &answers.ech_names {
-            self.tell(News::Front(front.clone()), tally);
+        let mut answers = std::mem::take(&mut self.answers);
+        let mut found = None;
+        if peek_answers(payload, &mut answers).is_ok() {
+            for front in answers.ech_names.drain(..) {
+                self.tell(News::Front(front), tally);
+            }
+            found = if watched { Some(Arc::from(question)) } else { self.in_chain(&answers, payload, watch) };
         }
-        let name = if watched { Some(question) } else { in_chain(&answers, watch) };
-        let Some(name) = name.filter(|name| !name.is_empty()) else { return watched };
-        let name: Arc<str> = Arc::from(name);
-        for (address, ttl) in &answers.addresses {
-            let life = i64::from(*ttl).saturating_mul(SECOND).max(self.least).min(self.most);
-            let until = time.saturating_add(life);
-            self.tell(News::Name(client, *address, Arc::clone(&name), until), tally);
+        if let Some(name) = found.as_ref().filter(|name| !name.is_empty()) {
+            for (address, ttl) in &answers.addresses {
+                let life = i64::from(*ttl).saturating_mul(SECOND).max(self.least).min(self.most);
+                let until = time.saturating_add(life);
+                self.tell(News::Name(client, *address, Arc::clone(name), until), tally);
+            }
         }
-        true
+        self.answers = answers;
+        watched || found.is_some()
+    }
+
+    /// The first watched name that the answers lead through.
+    fn in_chain(&mut self, answers: &Answers, payload: &[u8], watch: &Watch) -> Option<Arc<str>> {
+        answers.chain.iter().find_map(|place| {
+            let name = name_at(payload, place, &mut self.text).ok()?;
+            watch.name(name).then(|| Arc::from(name))
+        })
     }
 }
 
@@ -142,9 +158,4 @@ impl Names {
 /// Type and class IN, as records spell them: CNAME, SVCB, HTTPS.
 fn is_telling(bytes: &[u8]) -> bool {
     matches!(bytes, [0, 5 | 64 | 65, 0, 1])
-}
-
-fn in_chain<'a>(answers: &'a Answers, watch: &Watch) -> Option<&'a str> {
-    let names = answers.chain.iter().flat_map(|(owner, target)| [owner, target]);
-    names.map(String::as_str).find(|name| watch.name(name))
 }

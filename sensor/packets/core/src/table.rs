@@ -7,9 +7,8 @@ use std::hash::{BuildHasher, Hasher};
 
 /// Both endpoints, the lower one first, so that both directions meet.
 #[derive(Clone, Copy, PartialEq, Eq, Hash, Debug, Default)]
-#[repr(align(8))] // copied often: as whole words
 pub struct Key {
-    addresses: [[u8; 16]; 2],
+    addresses: [[u64; 2]; 2],
     ports: [u16; 2],
     tcp: bool,
     v6: bool,
@@ -21,11 +20,11 @@ pub type Side = bool;
 impl Key {
     #[inline(always)]
     pub fn of(transport: Transport, source: Endpoint, target: Endpoint) -> (Self, Side) {
-        let order = |end: &Endpoint| (u128::from_be_bytes(end.address.bytes), end.port);
+        let order = |end: &Endpoint| (end.address.halves, end.port);
         let side = order(&source) > order(&target);
         let (low, high) = if side { (target, source) } else { (source, target) };
         let key = Self {
-            addresses: [low.address.bytes, high.address.bytes],
+            addresses: [low.address.halves, high.address.halves],
             ports: [low.port, high.port],
             tcp: transport == Transport::Tcp,
             v6: source.address.v6,
@@ -39,11 +38,7 @@ impl Key {
         let [low, high] = self.addresses;
         let [p, q] = self.ports;
         let flags = u64::from(self.tcp) << 1 | u64::from(self.v6);
-        let split = |bytes: [u8; 16]| {
-            let whole = u128::from_le_bytes(bytes);
-            (whole as u64, (whole >> 64) as u64)
-        };
-        let ((a, b), (c, d)) = (split(low), split(high));
+        let ([a, b], [c, d]) = (low, high);
         hasher.write_u64(b ^ u64::from(p) << 16 ^ u64::from(q) ^ flags << 32);
         hasher.write_u64(d);
         if self.v6 {
@@ -55,8 +50,8 @@ impl Key {
 
     pub fn end(&self, side: Side) -> Endpoint {
         let ([low, high], [p, q]) = (self.addresses, self.ports);
-        let (bytes, port) = if side { (high, q) } else { (low, p) };
-        Endpoint { address: Address { bytes, v6: self.v6 }, port }
+        let (halves, port) = if side { (high, q) } else { (low, p) };
+        Endpoint { address: Address { halves, v6: self.v6 }, port }
     }
 
     pub fn transport(&self) -> Transport {
@@ -298,7 +293,7 @@ mod tests {
     use super::*;
 
     fn key(number: u16) -> Key {
-        Key { addresses: [[1; 16], [2; 16]], ports: [number, 443], tcp: true, v6: false }
+        Key { addresses: [[1; 2], [2; 2]], ports: [number, 443], tcp: true, v6: false }
     }
 
     #[test]

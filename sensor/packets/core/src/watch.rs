@@ -129,6 +129,8 @@ impl Ends {
     /// Any number to begin with, and any odd one to mix with.
     const BASIS: u64 = 0xcbf2_9ce4_8422_2325;
     const ODD: u64 = 0x9e37_79b9_7f4a_7c15;
+    /// Tells the last two labels of an end from an end: hardly a name has them, and the rest of it is not looked at.
+    const TWO: u64 = 1;
 
     /// No multiplication here: each byte waits for the one before.
     fn step(hash: u64, byte: u8) -> u64 {
@@ -143,9 +145,13 @@ impl Ends {
 
     fn add(&mut self, end: &str) {
         self.words.resize(Self::WORDS, 0);
-        let (word, bits) = Self::place(end.bytes().rev().fold(Self::BASIS, Self::step));
-        if let Some(word) = self.words.get_mut(word) {
-            *word |= bits;
+        let two = end.rmatch_indices('.').nth(1).and_then(|(dot, _)| end.get(dot.saturating_add(1)..));
+        let hash = |text: &str| text.bytes().rev().fold(Self::BASIS, Self::step);
+        for hash in [hash(end), hash(two.unwrap_or(end)) ^ Self::TWO] {
+            let (word, bits) = Self::place(hash);
+            if let Some(word) = self.words.get_mut(word) {
+                *word |= bits;
+            }
         }
     }
 
@@ -167,10 +173,16 @@ impl Ends {
         if name.is_empty() || self.open {
             return !name.is_empty();
         }
-        let mut hash = Self::BASIS;
+        let (mut hash, mut dots) = (Self::BASIS, 0_u32);
         for byte in name.bytes().rev() {
-            if byte == b'.' && self.has(hash) {
-                return true;
+            if byte == b'.' {
+                dots = dots.saturating_add(1);
+                if self.has(hash) {
+                    return true;
+                }
+                if dots == 2 && !self.has(hash ^ Self::TWO) {
+                    return false;
+                }
             }
             hash = Self::step(hash, byte);
         }
@@ -211,7 +223,7 @@ impl Networks {
     pub fn add(&mut self, address: Address, prefix: u32) {
         let host = (if address.v6 { 128_u32 } else { 32 }).saturating_sub(prefix);
         let mask = u128::MAX.checked_shl(host).unwrap_or(0);
-        let first = u128::from_be_bytes(address.bytes) & mask;
+        let first = address.number() & mask;
         let list = if address.v6 { &mut self.v6 } else { &mut self.v4 };
         list.push((first, first | !mask));
         list.sort_unstable();
@@ -227,7 +239,7 @@ impl Networks {
 
     pub fn contains(&self, address: &Address) -> bool {
         let list = if address.v6 { &self.v6 } else { &self.v4 };
-        let value = u128::from_be_bytes(address.bytes);
+        let value = address.number();
         let at = list.partition_point(|&(start, _)| start <= value);
         at.checked_sub(1).and_then(|at| list.get(at)).is_some_and(|&(_, end)| value <= end)
     }

@@ -97,9 +97,15 @@ impl<'a> Cursor<'a> {
             // Not walked until it is whole: bytes may come one by one.
             return Err(if end > self.end { Stop::Malformed } else { Stop::Truncated });
         }
-        let mut inner = Self::within(self.data, self.pos, end);
-        while inner.left() > 0 {
-            each(inner.u16()?, inner.vec16()?);
+        let mut rest = self.data.get(self.pos..end).unwrap_or_default();
+        while let [t0, t1, l0, l1, behind @ ..] = rest {
+            let length = usize::from(u16::from_be_bytes([*l0, *l1]));
+            let (body, after) = behind.split_at_checked(length).ok_or(Stop::Malformed)?;
+            each(u16::from_be_bytes([*t0, *t1]), body);
+            rest = after;
+        }
+        if !rest.is_empty() {
+            return Err(Stop::Malformed);
         }
         self.pos = end;
         Ok(())
@@ -109,30 +115,33 @@ impl<'a> Cursor<'a> {
 /// RFC 1035 2.3.4.
 const NAME_MAX: usize = 255;
 
-/// Bytes of a label that stay as they are.
-pub const PLAIN: [bool; 256] = {
-    let mut table = [false; 256];
+const ODD: u64 = 1 << 32;
+
+/// What a byte of a name adds to the sum of `dots`: no name has as many bytes as `ODD`.
+const DOTS: [u64; 256] = {
+    let mut table = [ODD; 256];
     let mut byte = 0_u8;
     while byte < 128 {
-        let at = byte as usize;
         #[allow(clippy::indexing_slicing)] // runs in the compiler, where a wrong index is an error
-        {
-            table[at] = matches!(byte, b'a'..=b'z' | b'0'..=b'9' | b'-' | b'_');
+        match byte {
+            b'a'..=b'z' | b'0'..=b'9' | b'-' | b'_' => table[byte as usize] = 0,
+            b'.' => table[byte as usize] = 1,
+            _ => {}
         }
         byte = byte.wrapping_add(1);
     }
     table
 };
 
-/// The bytes as text, if nothing in it would change: nearly all names are like that.
-fn plain(raw: &[u8]) -> Option<&str> {
-    let same = raw.iter().all(|&byte| PLAIN.get(usize::from(byte)) == Some(&true) || byte == b'.');
-    if same { std::str::from_utf8(raw).ok() } else { None }
+/// How many dots are in a name whose other bytes stay as they are, which nearly all do. None: some do not.
+pub fn dots(raw: &[u8]) -> Option<u64> {
+    let each = raw.iter().map(|&byte| DOTS.get(usize::from(byte)).copied().unwrap_or(ODD));
+    Some(each.fold(0, u64::wrapping_add)).filter(|&sum| sum < ODD)
 }
 
 /// Lower case; bytes outside `[a-z0-9._-]` as `\xNN`.
 pub fn escape(raw: &[u8]) -> String {
-    if let Some(plain) = plain(raw) {
+    if let Some(plain) = std::str::from_utf8(raw).ok().filter(|_| dots(raw).is_some()) {
         return plain.to_owned();
     }
     let mut text = String::with_capacity(raw.len());
