@@ -86,7 +86,7 @@ impl Core {
         }
         half.bytes = half.bytes.saturating_add(size);
         *flow.spoke.of_mut(side) = true;
-        live.burst(side, time, size, limits.burst_gap_ns, limits.bursts);
+        live.grow(side, time, size, limits.burst_gap_ns, limits.bursts);
         if state != State::Undecided {
             live.application(side, client, packet, seq);
         }
@@ -157,7 +157,7 @@ impl Live {
         };
         let half = self.halves.of_mut(side);
         half.app = half.app.saturating_add(counted);
-        if let Some(burst) = self.growing() {
+        if let Some(burst) = &mut self.burst {
             burst.records = burst.records.saturating_add(records);
         }
     }

@@ -160,9 +160,9 @@ pub struct Live {
     /// HTTP whose bytes are passed on.
     pub clear: bool,
     pub handshake: Handshake,
+    /// The burst that grows: many flows end, or are not watched, in their first. Then those before it, up to the limit.
+    pub burst: Option<Growing>,
     pub bursts: Vec<Growing>,
-    /// The burst that grows, when it is beyond the limit.
-    pub beyond: Option<Box<Growing>>,
     pub fact: Option<Arc<facts::Flow>>,
 }
 
@@ -174,12 +174,12 @@ impl Live {
             (half.bytes, half.packets, half.app) = (0, 0, 0);
         }
         self.bursts.clear();
-        self.beyond = None;
+        self.burst = None;
     }
 
     /// Adds payload to the burst that goes on, or begins one.
-    pub fn burst(&mut self, side: Side, time: i64, size: u64, gap: i64, limit: usize) {
-        if let Some(burst) = self.growing() {
+    pub fn grow(&mut self, side: Side, time: i64, size: u64, gap: i64, limit: usize) {
+        if let Some(burst) = &mut self.burst {
             if burst.side == side && time.saturating_sub(burst.end) < gap {
                 burst.end = time;
                 burst.bytes = burst.bytes.saturating_add(size);
@@ -187,15 +187,9 @@ impl Live {
             }
         }
         let burst = Growing { side, start: time, end: time, bytes: size, records: 0 };
-        if self.bursts.len() < limit {
-            self.bursts.push(burst);
-        } else {
-            self.beyond = Some(Box::new(burst));
+        if let Some(over) = self.burst.replace(burst).filter(|_| self.bursts.len() < limit) {
+            self.bursts.push(over);
         }
-    }
-
-    pub fn growing(&mut self) -> Option<&mut Growing> {
-        self.beyond.as_deref_mut().or(self.bursts.last_mut())
     }
 
     /// The flow as facts name it. Called when nothing about it changes any more.
@@ -212,13 +206,14 @@ impl Live {
         Arc::clone(fact)
     }
 
-    /// Ends a slice: what it counted.
+    /// Ends a slice: what it counted, `limit` bursts at most.
     pub fn report(
         &mut self,
         flow: Arc<facts::Flow>,
         client: Side,
         last: i64,
         closed: Closed,
+        limit: usize,
     ) -> facts::Progress {
         let halves = [self.halves.of(client), self.halves.of(other(client))];
         let counters = facts::Counters {
@@ -234,7 +229,7 @@ impl Live {
             bytes: burst.bytes,
             records: burst.records,
         };
-        let bursts = self.bursts.iter().map(fact).collect();
+        let bursts = self.bursts.iter().chain(&self.burst).take(limit).map(fact).collect();
         let start = if empty { last } else { self.slice_start };
         self.restart();
         facts::Progress { flow, start, end: last, counters, bursts, closed }

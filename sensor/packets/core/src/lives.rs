@@ -186,7 +186,7 @@ impl Core {
         let open = flow.state == State::Open;
         if let Some(live) = flow.live.as_mut().filter(|_| open) {
             let fact = live.describe(id, &key, client);
-            let progress = live.report(fact, client, last, closed);
+            let progress = live.report(fact, client, last, closed, self.flights.limits.bursts);
             self.flights.out.push(Fact::Progress(Box::new(progress)));
         }
     }
