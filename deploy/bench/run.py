@@ -270,9 +270,9 @@ def _head() -> str:
 
 Written by `make bench` on {day}: {os.cpu_count()} cores of {cpu}, Linux {kernel}, Python {platform.python_version()}.
 All in one run, medians of {ROUNDS} rounds in which each tool has its turn, the capture read into the page cache before
-each; what takes over {LONG:.0f} s runs once. CPU is user and system time of the process and its children, of an engine alone without the start of
-Python; Mpps and Gbit/s are per second of CPU. Peers are measured where they are installed; mercury, which no
-package has, where it is on the path.
+each; what takes over {LONG:.0f} s runs once. CPU is user and system time of the process and its children, of an engine
+alone without the start of Python; Mpps and Gbit/s are per second of CPU. Peers are measured where they are installed;
+mercury, which no package has, where it is on the path.
 Names are shares of what the capture holds. `aiscope read` starts Python, loads the catalogue, reads the
 hellos of AI connections, computes JA3 and JA4, and prints its summary. Seconds are this machine's, and what
 else it did then is in them; ratios are what to look at."""

@@ -81,7 +81,9 @@ def test_rounds_give_each_command_its_turn(capsys: pytest.CaptureFixture[str], t
     log = tmp_path / "log"
     say = "import sys; open(sys.argv[1], 'a').write(sys.argv[2])"
     commands = {name: [sys.executable, "-c", say, log, name] for name in "ab"}
-    costs = measure.rounds(commands | {"broken": [sys.executable, "-c", "raise SystemExit(3)"]}, 3)
-    assert log.read_text() == "ababab"
+    commands["broken"] = [sys.executable, "-c", "raise SystemExit(3)"]
+    log.touch()
+    costs = measure.rounds(commands, 3, before=lambda: log.write_text(log.read_text() + "-"))
+    assert log.read_text() == "-a-b--a-b-a-b"
     assert {name: cost.runs for name, cost in costs.items()} == {"a": 3, "b": 3}
     assert "ended with 3" in capsys.readouterr().err
