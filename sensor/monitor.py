@@ -14,10 +14,9 @@ any other.
 from __future__ import annotations
 
 import hashlib
-from collections.abc import Callable, Iterable, Iterator
+from collections.abc import Callable, Iterable
 from dataclasses import dataclass, replace
 from functools import lru_cache
-from itertools import chain
 from typing import TYPE_CHECKING, Any
 
 from sensor import __version__
@@ -129,7 +128,7 @@ class Monitor:
         self._conversations = Conversations(clear_bytes=self._limits.clear_bytes)
         self._lookups = Lookups()
         self._learnt = evidence.Learnt(self._limits)
-        self._meaning: dict[type[Fact], Callable[[Any], Iterable[Event]]] = {
+        self._meaning: dict[type[Fact], Callable[[Any], list[Event]]] = {
             Progress: self._progress,
             Opened: self._open,
             Clear: self._clear,
@@ -152,19 +151,20 @@ class Monitor:
     def observe(self, fact: Fact) -> list[Event]:
         """The events a fact gives rise to."""
         events = self._meaning[type(fact)](fact)
-        judged = self._judge.judge(events) if self._judge else events
-        return [self._seal(event) for event in judged] if self._sealer else list(judged)
+        if self._judge:
+            events = list(self._judge.judge(events))
+        return [self._seal(event) for event in events] if self._sealer else events
 
     def finish(self) -> list[Event]:
         """What still waits: questions without an answer. Connections end with the engine's last facts."""
         events = self._ended(self._lookups.expire())
         if self._judge:
-            events = chain(self._judge.judge(events), self._judge.finish())
+            events = [*self._judge.judge(events), *self._judge.finish()]
         return [self._seal(event) for event in events]
 
     # Connections
 
-    def _open(self, opened: Opened) -> Iterable[Event]:
+    def _open(self, opened: Opened) -> list[Event]:
         flow, match, flight = opened.flow, self._name(opened), read_first_flight(opened)
         self._connections[flow.id] = _Connection(
             start=opened.time,
@@ -183,7 +183,7 @@ class Monitor:
             named=match is not None,
             candidates=self._learnt.candidates(flow.client_ip, flow.server_ip, opened.time),
         )
-        return ()
+        return []
 
     def _name(self, opened: Opened) -> Match | None:
         """The service by the connection's name; by its address only where there is no name."""
@@ -191,25 +191,28 @@ class Monitor:
             return self._service(opened.name)
         return self._owner(opened.flow.server_ip)
 
-    def _progress(self, fact: Progress) -> Iterator[Event]:
-        known = self._connections.get(fact.flow.id)
+    def _progress(self, fact: Progress) -> list[Event]:
+        events: list[Event] = []
+        flow = fact.flow
+        known = self._connections.get(flow.id)
         if known is None:
-            return
+            return events
         if fact.closed:
-            yield from self._turns(known, fact.flow, self._conversations.finish(fact.flow.id))
+            events += self._turns(known, flow, self._conversations.finish(flow.id))
         known.app_up += fact.app_up
         known.app_down += fact.app_down
         progress = _sum(known.waiting, fact)
         if known.match or self._all:
             known.waiting = None
-            yield from self._identified(self._identities.introduce(fact.flow.client_ip, progress.start))
-            yield self._slice(known, progress)
+            events += map(_identity, self._identities.introduce(flow.client_ip, progress.start))
+            events.append(self._slice(known, progress))
             known.first = False
         else:
             known.waiting = progress
         if fact.closed:
-            del self._connections[fact.flow.id]
-            self._conversations.forget(fact.flow.id)
+            del self._connections[flow.id]
+            self._conversations.forget(flow.id)
+        return events
 
     def _slice(self, known: _Connection, fact: Progress) -> Connection:
         flow, flight, place, match = fact.flow, known.flight, known.place, known.match or _NO_SERVICE
@@ -235,11 +238,12 @@ class Monitor:
 
     # Clear text
 
-    def _clear(self, fact: Clear) -> Iterator[Event]:
-        if known := self._connections.get(fact.flow.id):
-            yield from self._turns(known, fact.flow, self._conversations.observe(fact))
+    def _clear(self, fact: Clear) -> list[Event]:
+        known = self._connections.get(fact.flow.id)
+        return self._turns(known, fact.flow, self._conversations.observe(fact)) if known else []
 
-    def _turns(self, known: _Connection, flow: Flow, turns: Iterable[Turn]) -> Iterator[Event]:
+    def _turns(self, known: _Connection, flow: Flow, turns: Iterable[Turn]) -> list[Event]:
+        events: list[Event] = []
         for turn in turns:
             match = turn.match(self._catalogue, flow.server_port)
             if match is None:
@@ -249,7 +253,8 @@ class Monitor:
                 known.match = match
             if turn.over and (call := turn.call):
                 known.exchanges += 1
-                yield self._exchange(known, flow, turn, call, match)
+                events.append(self._exchange(known, flow, turn, call, match))
+        return events
 
     def _exchange(self, known: _Connection, flow: Flow, turn: Turn, call: Call, match: Match) -> Exchange:
         usage = turn.usage
@@ -289,62 +294,49 @@ class Monitor:
 
     # Names and identities
 
-    def _message(self, fact: Message) -> Iterable[Event]:
+    def _message(self, fact: Message) -> list[Event]:
         try:
             if fact.kind == "dhcp":
-                return self._identified(self._identities.dhcp(parse_dhcp(fact.payload), fact.time))
+                return [*map(_identity, self._identities.dhcp(parse_dhcp(fact.payload), fact.time))]
             if fact.kind == "mdns":
                 hosts = parse_dns(fact.payload).hosts
-                return self._identified(self._identities.mdns(hosts, fact.src_ip, fact.src_mac, fact.time))
+                return [*map(_identity, self._identities.mdns(hosts, fact.src_ip, fact.src_mac, fact.time))]
             return self._ended(self._lookups.observe(fact))
         except Malformed:
-            return ()
+            return []
 
-    def _ended(self, lookups: Iterable[Asked]) -> Iterator[Event]:
+    def _ended(self, lookups: Iterable[Asked]) -> list[Event]:
+        events: list[Event] = []
         for asked in lookups:
             match = asked.match(self._service)
             if match and asked.answer:
                 self._learnt.learn(asked.client_ip, asked.answer.hosts, match.service, asked.time)
             if match or self._all:
-                yield from self._identified(self._identities.introduce(asked.client_ip, asked.time))
-                yield self._lookup(asked, match or _NO_SERVICE)
+                events += map(_identity, self._identities.introduce(asked.client_ip, asked.time))
+                events.append(self._lookup(asked, match or _NO_SERVICE))
+        return events
 
     def _lookup(self, asked: Asked, match: Match) -> Lookup:
         who, answer = self._identities.who(asked.client_ip, asked.time), asked.answer
         return Lookup(
-            time=asked.time,
-            client_ip=asked.client_ip,
-            client_host=who.host,
-            user=who.user,
-            resolver_ip=asked.resolver_ip,
-            transport=asked.transport,
-            question=asked.question,
-            qtype=asked.qtype,
-            rcode=answer.rcode if answer else "",
-            answers=tuple([record.data for record in answer.answers[:_ANSWERS]]) if answer else (),
-            ttl=answer.ttl if answer else None,
-            ech_offered=answer.ech_offered if answer else False,
-            service=match.service,
-            vendor=match.vendor,
-            category=match.category,
-        )
-
-    def _identified(self, sightings: Iterable[Sighting]) -> list[Event]:
-        return [
-            Identity(
-                seen.time, seen.until, seen.source, seen.confidence,
-                seen.ip, seen.mac, seen.host, seen.user, seen.groups,
-            )
-            for seen in sightings
-        ]  # fmt: skip
+            asked.time,
+            asked.client_ip, who.host, who.user,
+            asked.resolver_ip, asked.transport,
+            asked.question, asked.qtype,
+            answer.rcode if answer else "",
+            tuple([record.data for record in answer.answers[:_ANSWERS]]) if answer else (),
+            answer.ttl if answer else None,
+            answer.ech_offered if answer else False,
+            match.service, match.vendor, match.category,
+        )  # fmt: skip
 
     # Statistics
 
-    def _totals(self, fact: Totals) -> Iterator[Event]:
-        yield from self._ended(self._lookups.expire(fact.end))
+    def _totals(self, fact: Totals) -> list[Event]:
+        events = self._ended(self._lookups.expire(fact.end))
         counters = fact.counters
         dropped, self._conversations.dropped = self._conversations.dropped, 0
-        yield SensorStats(
+        stats = SensorStats(
             time=fact.start,
             end_time=fact.end,
             engine=self._engine,
@@ -361,6 +353,7 @@ class Monitor:
             spool_lost=0,
             **{f"bytes_{name}": fact.bytes.get(name, 0) for name in VISIBILITY},
         )
+        return [*events, stats]
 
     def _seal(self, event: Event) -> Event:
         """Names of people and hosts leave here, and only here."""
@@ -369,6 +362,13 @@ class Monitor:
         names = [name for name in _SEALED if hasattr(event, name)]
         sealed: dict[str, Any] = {name: self._sealer.seal(getattr(event, name)) for name in names}
         return replace(event, **sealed)
+
+
+def _identity(seen: Sighting) -> Identity:
+    return Identity(
+        seen.time, seen.until, seen.source, seen.confidence,
+        seen.ip, seen.mac, seen.host, seen.user, seen.groups,
+    )  # fmt: skip
 
 
 def _sum(waiting: Progress | None, fact: Progress) -> Progress:
