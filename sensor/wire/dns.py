@@ -10,7 +10,6 @@ import socket
 from contextlib import suppress
 from functools import lru_cache
 from struct import Struct
-from typing import NamedTuple
 
 import dns.exception
 import dns.rcode
@@ -30,6 +29,7 @@ MDNS_FLUSH = 0x8000  # RFC 6762 10.2, top bit of the class
 _POINTER = b"\xc0"  # RFC 1035 4.1.4
 _QUESTION = b"\xc0\x0c"  # the pointer to the first question's name, which is behind the header
 _ADDRESSES = (A, AAAA)
+_TTL_END = 1 << 31  # RFC 2181 8: a TTL with the top bit set counts as 0
 _UNREAD = "\\# "  # how data of unknown form begins (RFC 3597 5), and no name does
 
 _header = Struct(">HHHHHH").unpack_from
@@ -48,7 +48,8 @@ class Answers:
     ech_names: tuple[str, ...]  # public names of ECH configurations in HTTPS and SVCB records
 
 
-class Record(NamedTuple):
+@dataclass(frozen=True, slots=True)
+class Record:
     name: str
     type: str  # A, AAAA, TXT; TYPE65400 when it has no name
     ttl: int  # seconds
@@ -82,7 +83,7 @@ class DnsMessage:
     @property
     def ttl(self) -> int | None:
         """Lowest TTL of the answers."""
-        return min([record.ttl for record in self.answers], default=None)
+        return min([record.ttl for record in self.answers]) if self.answers else None
 
     @property
     def hosts(self) -> tuple[tuple[str, str, int], ...]:
@@ -98,13 +99,11 @@ _Raw = tuple[str, int, int, int, int, bytes]
 def peek_question(payload: bytes) -> tuple[str, int, bool] | None:
     """(name, type, is response) of the first question; `None` when there is none."""
     cursor = Cursor(payload)
-    cursor.take(12)
-    if not payload[4] and not payload[5]:
+    _, flags, questions, _, _, _ = _header(cursor.take(12))
+    if not questions:
         return None
-    name = read_name(cursor)
-    kind = cursor.u16()
-    cursor.u16()
-    return name, kind, payload[2] > 0x7F
+    name, kind = _question(cursor)
+    return name, kind, flags > 0x7FFF
 
 
 def read_name(cursor: Cursor) -> str:
@@ -116,8 +115,8 @@ def read_name(cursor: Cursor) -> str:
     start, behind = pos, 0
     if pos + 2 <= have and data[pos] >= 192 and (target := (data[pos] & 63) << 8 | data[pos + 1]) < pos:
         start, behind = target, pos + 2
-    end = data.find(0, start, min(have, start + NAME_MAX)) + 1
-    name = _uncompressed(data[start:end]) if end else None
+    end = data.find(0, start, start + NAME_MAX) + 1
+    name = _uncompressed(data[start:end]) if 0 < end <= have else None
     if name is None:
         return _compressed(cursor)
     cursor.pos = behind or end
@@ -166,7 +165,7 @@ def _compressed(cursor: Cursor) -> str:
 
 def _text(labels: list[bytes]) -> str:
     joined = b".".join(labels)
-    if joined.count(b".") == max(len(labels) - 1, 0):
+    if joined.count(b".") < len(labels):
         return escape(joined)[:NAME_MAX]
     return ".".join(escape(label).replace(".", "\\x2e") for label in labels)[:NAME_MAX]
 
@@ -174,7 +173,7 @@ def _text(labels: list[bytes]) -> str:
 def _records(cursor: Cursor, count: int, known: dict[bytes, str], found: list[_Raw]) -> None:
     """Adds a section's records to `found`. `known`: names by the pointer to them; most are the last one's."""
     data, have = cursor.data, cursor.have
-    for _ in range(min(count, RECORDS)):
+    for _ in range(count if count < RECORDS else RECORDS):  # `min` takes as long as the rest of a record
         pointer = data[cursor.pos : cursor.pos + 2]
         if name := known.get(pointer, ""):
             cursor.pos += 2
@@ -192,17 +191,17 @@ def _records(cursor: Cursor, count: int, known: dict[bytes, str], found: list[_R
         found.append((name, kind, cls, ttl, start, data[start : start + size]))
 
 
-def _seconds(ttl: int) -> int:
-    """RFC 2181 8: a TTL with the top bit set counts as 0."""
-    return ttl if ttl < 1 << 31 else 0
+def _question(cursor: Cursor) -> tuple[str, int]:
+    name = read_name(cursor)
+    kind, _ = _question_tail(cursor.take(4))
+    return name, kind
 
 
 def _questions(cursor: Cursor, count: int) -> tuple[str, int]:
     """Name and type of the first question; the cursor goes behind the last."""
-    first = ("", 0)
-    for index in range(min(count, RECORDS)):
-        name, (kind, _) = read_name(cursor), _question_tail(cursor.take(4))
-        first = first if index else (name, kind)
+    first = _question(cursor) if count else ("", 0)
+    for _ in range(1, count if count < RECORDS else RECORDS):
+        _question(cursor)
     return first
 
 
@@ -219,7 +218,7 @@ def peek_answers(payload: bytes) -> Answers:
     with suppress(Malformed):
         for name, kind, _, ttl, start, data in found:
             if kind in _ADDRESSES:
-                addresses.append((name, _address(kind, data), _seconds(ttl)))
+                addresses.append((name, _address(kind, data), ttl if ttl < _TTL_END else 0))
             elif kind == CNAME:
                 chain.append((name, read_name(Cursor(payload, start, start + len(data)))))
             elif kind in (HTTPS, SVCB):
@@ -271,12 +270,12 @@ def parse_dns(payload: bytes) -> DnsMessage:
     cut, known = bool(flags & 0x0200), {_QUESTION: question}
     try:
         _records(cursor, answering, known, answers)
-        _records(cursor, authority, known, [])
-        _records(cursor, further, known, additional)
+        if authority or further:
+            _records(cursor, authority, known, [])
+            _records(cursor, further, known, additional)
     except Malformed:
         cut = True
-    records = [_record(payload, raw) for raw in answers]
-    chain, ech_names = _leads(answers, records)
+    records, chain, ech_names = _answers(payload, answers)
     return DnsMessage(
         ident,
         bool(flags & 0x8000),
@@ -286,27 +285,30 @@ def parse_dns(payload: bytes) -> DnsMessage:
         question,
         type_text(qtype) if questions else "",
         tuple(records),
-        tuple([_record(payload, raw) for raw in additional if raw[1] != OPT]),
-        chain,
-        ech_names,
+        tuple([_record(payload, raw) for raw in additional if raw[1] != OPT]) if additional else (),
+        tuple(chain),
+        tuple(ech_names),
     )
 
 
-def _leads(raws: list[_Raw], records: list[Record]) -> tuple[tuple[tuple[str, str], ...], tuple[str, ...]]:
-    """Aliases and ECH public names, up to the first record of the kind that cannot be read."""
+def _answers(payload: bytes, raws: list[_Raw]) -> tuple[list[Record], list[tuple[str, str]], list[str]]:
+    """Records; aliases and ECH public names, up to the first record of the kind that cannot be read."""
+    records: list[Record] = []
     chain: list[tuple[str, str]] = []
     ech: list[str] = []
-    for raw, record in zip(raws, records, strict=True):
-        if raw[1] == CNAME:
-            if record.data.startswith(_UNREAD):
-                break
-            chain.append((record.name, record.data))
-        elif raw[1] in (HTTPS, SVCB):
+    leads = True
+    for raw in raws:
+        record, kind = _record(payload, raw), raw[1]
+        records.append(record)
+        if kind == CNAME and leads:
+            if leads := not record.data.startswith(_UNREAD):
+                chain.append((record.name, record.data))
+        elif kind in (HTTPS, SVCB) and leads:
             try:
                 ech.extend(_ech_names(raw[5]))
             except Malformed:
-                break
-    return tuple(chain), tuple(ech)
+                leads = False
+    return records, chain, ech
 
 
 def _rcode(flags: int, additional: list[_Raw]) -> str:
@@ -333,19 +335,22 @@ def type_text(kind: int) -> str:
 def _record(payload: bytes, raw: _Raw) -> Record:
     name, kind, cls, ttl, start, data = raw
     try:
-        text = _address(kind, data) if kind in _ADDRESSES else _data(payload, kind, cls, start, data)
+        if kind in _ADDRESSES:
+            text = _address(kind, data)
+        elif kind == CNAME:
+            text = read_name(Cursor(payload, start, start + len(data)))
+        else:
+            text = _data(payload, kind, cls & ~MDNS_FLUSH, start, data)[:TEXT_MAX]
     except (Malformed, dns.exception.DNSException, ValueError):
-        text = f"{_UNREAD}{len(data)} {data.hex()}"
+        text = f"{_UNREAD}{len(data)} {data.hex()}"[:TEXT_MAX]
     flush = cls >= MDNS_FLUSH and kind != OPT
-    return Record(name, type_text(kind), _seconds(ttl), text[:TEXT_MAX], flush)
+    return Record(name, type_text(kind), ttl if ttl < _TTL_END else 0, text, flush)
 
 
 def _data(payload: bytes, kind: int, cls: int, start: int, data: bytes) -> str:
-    if kind == CNAME:
-        return read_name(Cursor(payload, start, start + len(data)))
     if kind in (HTTPS, SVCB):
-        return service(kind, cls & ~MDNS_FLUSH, data)
-    return text_of(kind, cls & ~MDNS_FLUSH, payload, start, start + len(data))
+        return service(kind, cls, data)
+    return text_of(kind, cls, payload, start, start + len(data))
 
 
 class TcpMessages:
