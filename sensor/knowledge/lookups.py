@@ -32,8 +32,9 @@ class Asked:
     def match(self, service: Callable[[str], Match | None]) -> Match | None:
         """By `service` of a name: that of the question, or else of a name that its answer leads through."""
         match = service(self.question)
-        for _, target in self.answer.chain if self.answer else ():
-            match = match or service(target)
+        if match is None and self.answer:
+            for _, target in self.answer.chain:
+                match = match or service(target)
         return match
 
 
@@ -55,7 +56,9 @@ class Lookups:
             message = parse_dns(fact.payload)
             name, kind = message.question, message.qtype
             question = self._pending.pop((fact.dst_ip, fact.dst_port, fact.src_ip, ident, name, kind), None)
-            return [*ended, _answered(fact, message, question)] if kind else ended
+            if kind:
+                ended.append(_answered(fact, message, question))
+            return ended
         peeked = peek_question(fact.payload)
         if peeked is None:
             return ended
@@ -68,12 +71,12 @@ class Lookups:
     def expire(self, time: int | None = None) -> list[Asked]:
         """The questions that waited too long at a time in ns; without one, all of them."""
         ended: list[Asked] = []
-        while self._pending:
-            key, fact = next(iter(self._pending.items()))
+        for key, fact in self._pending.items():
             if time is not None and time - fact.time < ANSWER_NS:
                 break
-            del self._pending[key]
             ended.append(_unanswered(key, fact))
+        for _ in ended:
+            self._pending.popitem(last=False)
         return ended
 
 
