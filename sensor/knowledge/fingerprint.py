@@ -29,7 +29,7 @@ _VERSIONS = {
     0xFEFF: "d1", 0xFEFD: "d2", 0xFEFC: "d3",
 }  # fmt: skip
 _LISTS = 1_024  # distinct lists of hellos that are remembered, of each kind
-_LENGTH = 256  # members of a list; browsers send some twenty
+_LENGTH = 256  # of a list, in bytes or members; browsers send some twenty members
 _NOTHING = "000000000000"  # instead of the hash of nothing
 
 T = TypeVar("T")
@@ -38,9 +38,9 @@ T = TypeVar("T")
 def ja3_text(hello: ClientHello) -> str:
     """Version, ciphers, extensions, groups and point formats in decimal, GREASE left out."""
     bodies = hello.bodies
-    kinds = "-".join([str(kind) for kind, _ in hello.extensions if kind not in GREASE])
+    kinds = "-".join(map(str, hello.kinds))
     groups, formats = _groups(bodies.get(GROUPS, b"")), _formats(bodies.get(POINT_FORMATS, b""))
-    return f"{hello.version},{_ciphers(hello.cipher_suites)[0]},{kinds},{groups},{formats}"
+    return f"{hello.version},{_ciphers(hello.suites)[0]},{kinds},{groups},{formats}"
 
 
 def ja3(hello: ClientHello) -> str:
@@ -51,9 +51,9 @@ def ja3(hello: ClientHello) -> str:
 def ja4(hello: ClientHello, transport: str) -> str:
     """`transport`: t for TLS over TCP, q for QUIC, d for DTLS."""
     bodies = hello.bodies
-    kinds = tuple(sorted([kind for kind, _ in hello.extensions if kind not in GREASE]))
+    kinds = tuple(sorted(hello.kinds))
     sni = "d" if SERVER_NAME in bodies else "i"
-    _, count, ciphers = _ciphers(hello.cipher_suites)
+    _, count, ciphers = _ciphers(hello.suites)
     version = _version(bodies.get(VERSIONS, b"")) or _VERSIONS.get(hello.version, "00")
     first = f"{transport}{version}{sni}{count}{min(len(kinds), 99):02}{_alpn(bodies.get(ALPN, b''))}"
     return f"{first}_{ciphers}_{_third(kinds, bodies.get(SIGNATURES, b''))}"
@@ -66,19 +66,18 @@ def remembered(make: Callable[..., T]) -> Callable[..., T]:
     """
     kept = lru_cache(_LISTS)(make)
 
-    def made(first: Sequence[int], *rest: Sequence[int]) -> T:
-        length = len(first)
-        for more in rest:
-            length += len(more)
-        return kept(first, *rest) if length <= _LENGTH else make(first, *rest)
+    def made(one: Sequence[int], other: Sequence[int] | None = None) -> T:
+        if other is None:
+            return kept(one) if len(one) <= _LENGTH else make(one)
+        return kept(one, other) if len(one) + len(other) <= _LENGTH else make(one, other)
 
     return made
 
 
 @remembered
-def _ciphers(suites: tuple[int, ...]) -> tuple[str, str, str]:
+def _ciphers(suites: bytes) -> tuple[str, str, str]:
     """In decimal; how many, two digits; the hash."""
-    plain = _plain(suites)
+    plain = _plain(u16s(suites))
     return "-".join(map(str, plain)), f"{min(len(plain), 99):02}", _hash(sorted(plain))
 
 

@@ -73,15 +73,21 @@ def read_first_flight(opened: Opened) -> FirstFlight:
 
 
 def _hello(hello: ClientHello, transport: str, chosen: int) -> FirstFlight:
-    offered = _versions(hello.extension(VERSIONS)) or (hello.version,)
-    version = chosen or (min(offered) if transport == "d" else max(offered))  # DTLS counts down
+    version = chosen or _offered(hello, transport)
     return FirstFlight(
         _protocols(hello.extension(ALPN)),
         _VERSIONS.get(version) or f"0x{version:04x}",
         ja3(hello),
         ja4(hello, transport),
-        whole=True,
+        "",  # no user agent
+        True,
     )
+
+
+def _offered(hello: ClientHello, transport: str) -> int:
+    """The highest version offered."""
+    versions = _versions(hello.extension(VERSIONS)) or (hello.version,)
+    return min(versions) if transport == "d" else max(versions)  # DTLS counts down
 
 
 @remembered

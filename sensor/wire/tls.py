@@ -58,18 +58,24 @@ class ClientHello:
     version: int  # legacy_version
     random: bytes
     session_id: bytes
-    cipher_suites: tuple[int, ...]
+    suites: bytes  # cipher_suites, raw
     compression: bytes
     extensions: Extensions
     cookie: bytes = b""  # DTLS only, RFC 6347 4.2.1
     bodies: dict[int, bytes] = field(init=False, repr=False, compare=False)  # of each type's first extension
+    kinds: list[int] = field(init=False, repr=False, compare=False)  # types in order, without GREASE
 
     def __post_init__(self) -> None:
         object.__setattr__(self, "bodies", dict(self.extensions[::-1]))
+        object.__setattr__(self, "kinds", [kind for kind, _ in self.extensions if kind not in GREASE])
 
     def extension(self, kind: int) -> bytes:
         """Content of the first extension of that type; empty when there is none."""
         return self.bodies.get(kind, b"")
+
+    @property
+    def cipher_suites(self) -> tuple[int, ...]:
+        return u16s(self.suites)
 
     @property
     def sni(self) -> str:
@@ -173,24 +179,21 @@ def server_hello(stream: bytes) -> ServerHello | None:
     if message is None:
         return None
     try:
-        hello = ServerHello(
-            legacy_version=message.u16(),
-            random=message.take(32),
-            session_id=message.vec8(),
-            cipher_suite=message.u16(),
-            compression=message.u8(),
-            extensions=message.pairs(message.u16()) if message.left else (),
-        )
+        version, random, session_id = message.u16(), message.take(32), message.vec8()
+        suite, compression = message.u16(), message.u8()
+        extensions = message.pairs(message.u16()) if message.left else ()
     except Truncated:
         return None
-    return hello if message.whole else None
+    if not message.whole:
+        return None
+    return ServerHello(version, random, session_id, suite, compression, extensions)
 
 
 def _client_hello(body: Cursor, dtls: bool) -> ClientHello:
     version, random, session_id = body.u16(), body.take(32), body.vec8()
     cookie = body.vec8() if dtls else b""
     # An odd length is a broken list, but what follows it is still where the length says.
-    suites, compression = u16s(body.vec16()), body.vec8()
+    suites, compression = body.vec16(), body.vec8()
     extensions = body.pairs(body.u16()) if body.left else ()  # none at all in SSL 3.0 and early TLS 1.0
     return ClientHello(version, random, session_id, suites, compression, extensions, cookie)
 
