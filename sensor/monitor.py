@@ -167,15 +167,22 @@ class Monitor:
     def _open(self, opened: Opened) -> list[Event]:
         flow, match, flight = opened.flow, self._name(opened), read_first_flight(opened)
         self._connections[flow.id] = _Connection(
-            opened.time, opened.protocol, opened.name, opened.name_source, opened.ech,
-            community_id(flow.transport, flow.client_ip, flow.client_port, flow.server_ip, flow.server_port),
-            flight,
-            self._client_class(flight.ja4, flight.user_agent),
-            self._place.locate(flow.server_ip) if self._place else _NOWHERE,
-            flow.client_ip in self._relays,
-            match, match is not None,
-            self._learnt.candidates(flow.client_ip, flow.server_ip, opened.time),
-        )  # fmt: skip
+            start=opened.time,
+            protocol=opened.protocol,
+            name=opened.name,
+            name_source=opened.name_source,
+            ech=opened.ech,
+            flow_id=community_id(
+                flow.transport, flow.client_ip, flow.client_port, flow.server_ip, flow.server_port
+            ),
+            flight=flight,
+            client_class=self._client_class(flight.ja4, flight.user_agent),
+            place=self._place.locate(flow.server_ip) if self._place else _NOWHERE,
+            relay=flow.client_ip in self._relays,
+            match=match,
+            named=match is not None,
+            candidates=self._learnt.candidates(flow.client_ip, flow.server_ip, opened.time),
+        )
         return []
 
     def _name(self, opened: Opened) -> Match | None:

@@ -82,16 +82,11 @@ class Learnt:
 
     def learn(self, client: str, hosts: Iterable[tuple[str, str, int]], service: str, time: int) -> None:
         """A name of `service` was answered with (name, address, TTL in s); good as long as in the engine."""
-        shortest, longest = self._limits.name_min_ns, self._limits.name_max_ns
         for _, address, ttl in hosts:
             pair = client, address
             names = self._names.setdefault(pair, {})
             names.pop(service, None)
-            keep = ttl * 1_000_000_000
-            if keep < shortest:  # `min` and `max` would take as long as the rest
-                keep = shortest
-            if keep > longest:
-                keep = longest
+            keep = min(max(ttl * 1_000_000_000, self._limits.name_min_ns), self._limits.name_max_ns)
             names[service] = time + keep
             if len(names) > NAMES:
                 del names[next(iter(names))]
@@ -102,4 +97,4 @@ class Learnt:
     def candidates(self, client: str, address: str, time: int) -> int:
         """Services the address may stand for, at least one."""
         names = self._names.get((client, address))
-        return max(1, sum([time < until for until in names.values()])) if names and len(names) > 1 else 1
+        return max(1, sum([time < until for until in names.values()])) if names else 1

@@ -79,8 +79,7 @@ def _hello(hello: ClientHello, transport: str, chosen: int) -> FirstFlight:
         _VERSIONS.get(version) or f"0x{version:04x}",
         ja3(hello),
         ja4(hello, transport),
-        "",  # no user agent
-        True,
+        whole=True,
     )
 
 

@@ -32,9 +32,8 @@ class Asked:
     def match(self, service: Callable[[str], Match | None]) -> Match | None:
         """By `service` of a name: that of the question, or else of a name that its answer leads through."""
         match = service(self.question)
-        if match is None and self.answer:
-            for _, target in self.answer.chain:
-                match = match or service(target)
+        for _, target in self.answer.chain if self.answer else ():
+            match = match or service(target)
         return match
 
 

@@ -29,7 +29,6 @@ MDNS_FLUSH = 0x8000  # RFC 6762 10.2, top bit of the class
 _POINTER = b"\xc0"  # RFC 1035 4.1.4
 _QUESTION = b"\xc0\x0c"  # the pointer to the first question's name, which is behind the header
 _ADDRESSES = (A, AAAA)
-_TTL_END = 1 << 31  # RFC 2181 8: a TTL with the top bit set counts as 0
 _UNREAD = "\\# "  # how data of unknown form begins (RFC 3597 5), and no name does
 
 _header = Struct(">HHHHHH").unpack_from
@@ -83,7 +82,7 @@ class DnsMessage:
     @property
     def ttl(self) -> int | None:
         """Lowest TTL of the answers."""
-        return min([record.ttl for record in self.answers]) if self.answers else None
+        return min([record.ttl for record in self.answers], default=None)
 
     @property
     def hosts(self) -> tuple[tuple[str, str, int], ...]:
@@ -173,7 +172,7 @@ def _text(labels: list[bytes]) -> str:
 def _records(cursor: Cursor, count: int, known: dict[bytes, str], found: list[_Raw]) -> None:
     """Adds a section's records to `found`. `known`: names by the pointer to them; most are the last one's."""
     data, have = cursor.data, cursor.have
-    for _ in range(count if count < RECORDS else RECORDS):  # `min` takes as long as the rest of a record
+    for _ in range(min(count, RECORDS)):
         pointer = data[cursor.pos : cursor.pos + 2]
         if name := known.get(pointer, ""):
             cursor.pos += 2
@@ -191,6 +190,11 @@ def _records(cursor: Cursor, count: int, known: dict[bytes, str], found: list[_R
         found.append((name, kind, cls, ttl, start, data[start : start + size]))
 
 
+def _seconds(ttl: int) -> int:
+    """RFC 2181 8: a TTL with the top bit set counts as 0."""
+    return ttl if ttl < 1 << 31 else 0
+
+
 def _question(cursor: Cursor) -> tuple[str, int]:
     name = read_name(cursor)
     kind, _ = _question_tail(cursor.take(4))
@@ -200,7 +204,7 @@ def _question(cursor: Cursor) -> tuple[str, int]:
 def _questions(cursor: Cursor, count: int) -> tuple[str, int]:
     """Name and type of the first question; the cursor goes behind the last."""
     first = _question(cursor) if count else ("", 0)
-    for _ in range(1, count if count < RECORDS else RECORDS):
+    for _ in range(1, min(count, RECORDS)):
         _question(cursor)
     return first
 
@@ -218,7 +222,7 @@ def peek_answers(payload: bytes) -> Answers:
     with suppress(Malformed):
         for name, kind, _, ttl, start, data in found:
             if kind in _ADDRESSES:
-                addresses.append((name, _address(kind, data), ttl if ttl < _TTL_END else 0))
+                addresses.append((name, _address(kind, data), _seconds(ttl)))
             elif kind == CNAME:
                 chain.append((name, read_name(Cursor(payload, start, start + len(data)))))
             elif kind in (HTTPS, SVCB):
@@ -275,7 +279,8 @@ def parse_dns(payload: bytes) -> DnsMessage:
             _records(cursor, further, known, additional)
     except Malformed:
         cut = True
-    records, chain, ech_names = _answers(payload, answers)
+    records = [_record(payload, raw) for raw in answers]
+    chain, ech_names = _leads(answers, records)
     return DnsMessage(
         ident,
         bool(flags & 0x8000),
@@ -285,30 +290,27 @@ def parse_dns(payload: bytes) -> DnsMessage:
         question,
         type_text(qtype) if questions else "",
         tuple(records),
-        tuple([_record(payload, raw) for raw in additional if raw[1] != OPT]) if additional else (),
-        tuple(chain),
-        tuple(ech_names),
+        tuple([_record(payload, raw) for raw in additional if raw[1] != OPT]),
+        chain,
+        ech_names,
     )
 
 
-def _answers(payload: bytes, raws: list[_Raw]) -> tuple[list[Record], list[tuple[str, str]], list[str]]:
-    """Records; aliases and ECH public names, up to the first record of the kind that cannot be read."""
-    records: list[Record] = []
+def _leads(raws: list[_Raw], records: list[Record]) -> tuple[tuple[tuple[str, str], ...], tuple[str, ...]]:
+    """Aliases and ECH public names, up to the first record of the kind that cannot be read."""
     chain: list[tuple[str, str]] = []
     ech: list[str] = []
-    leads = True
-    for raw in raws:
-        record, kind = _record(payload, raw), raw[1]
-        records.append(record)
-        if kind == CNAME and leads:
-            if leads := not record.data.startswith(_UNREAD):
-                chain.append((record.name, record.data))
-        elif kind in (HTTPS, SVCB) and leads:
+    for raw, record in zip(raws, records, strict=True):
+        if raw[1] == CNAME:
+            if record.data.startswith(_UNREAD):
+                break
+            chain.append((record.name, record.data))
+        elif raw[1] in (HTTPS, SVCB):
             try:
                 ech.extend(_ech_names(raw[5]))
             except Malformed:
-                leads = False
-    return records, chain, ech
+                break
+    return tuple(chain), tuple(ech)
 
 
 def _rcode(flags: int, additional: list[_Raw]) -> str:
@@ -344,7 +346,7 @@ def _record(payload: bytes, raw: _Raw) -> Record:
     except (Malformed, dns.exception.DNSException, ValueError):
         text = f"{_UNREAD}{len(data)} {data.hex()}"[:TEXT_MAX]
     flush = cls >= MDNS_FLUSH and kind != OPT
-    return Record(name, type_text(kind), ttl if ttl < _TTL_END else 0, text, flush)
+    return Record(name, type_text(kind), _seconds(ttl), text, flush)
 
 
 def _data(payload: bytes, kind: int, cls: int, start: int, data: bytes) -> str:

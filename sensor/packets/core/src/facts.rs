@@ -9,7 +9,7 @@ use std::sync::Arc;
 /// IPv4 is kept in the last four bytes; `v6` tells it from an IPv6 address that looks the same.
 #[derive(Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Debug, Default)]
 pub struct Address {
-    /// The number in two halves, the upper first: they are compared and copied more often than anything else is done.
+    /// The number in two halves, the upper first: whole words, for they are compared and copied for every packet.
     pub halves: [u64; 2],
     pub v6: bool,
 }

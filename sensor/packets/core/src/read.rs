@@ -8,8 +8,8 @@ use std::path::Path;
 use std::sync::mpsc::{Receiver, SyncSender, sync_channel};
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 
-/// Bytes of capture between two looks at Python, for its signals and its facts: some 50 ms. Each look costs both sides
-/// what they have in the processor's caches, and with 8 MiB that was a tenth of a `read`.
+/// Bytes of capture between two looks at Python, for its signals and its facts. Each look costs both sides what they
+/// have in the processor's caches; somebody who interrupts waits for one.
 const TURN: usize = 64 << 20;
 /// Facts that are handed over at once.
 const FACTS: usize = 1_024;
