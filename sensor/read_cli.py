@@ -268,11 +268,13 @@ def _events(run: Run, file: Path) -> Iterator[Event]:
     watch = replace(run.catalogue.watch(), all=run.everything)
     engine, run.summary.why = select(settings.read.engine)
     sealed = settings.sensor.names == "sealed"
-    monitor = make_monitor(settings, run.catalogue, run.policy, engine, run.everything, sealed)
     broken: Damaged | None = None
     with _progress(file) as progress:
+        batches = facts(file, watch, settings.limits, engine, progress, settings.read.workers)
+        # While this is imported and made, the engine's threads are at work.
+        monitor = make_monitor(settings, run.catalogue, run.policy, engine, run.everything, sealed)
         try:
-            for batch in facts(file, watch, settings.limits, engine, progress, settings.read.workers):
+            for batch in batches:
                 for fact in batch:
                     yield from monitor.observe(fact)
         except Damaged as error:

@@ -97,7 +97,6 @@ class Catalogue:
         self._rules = rules
         self._contents = contents
         says = self._says
-        self._names = Names((host, says(service, role, host)) for host, service, role in rules.hosts)
         self._networks = Networks((cidr, says(service, "", cidr)) for cidr, service in rules.addresses)
         self._requests = Requests(
             [(host, path, says(service, role, text)) for host, path, service, role, text in rules.requests],
@@ -113,6 +112,11 @@ class Catalogue:
     def contents(self) -> Contents:
         """What the files say beyond rules."""
         return self._contents()
+
+    @cached_property
+    def _names(self) -> Names:
+        says = self._says
+        return Names((host, says(service, role, host)) for host, service, role in self._rules.hosts)
 
     @property
     def services(self) -> dict[str, Entry]:

@@ -84,18 +84,24 @@ def facts(
 ) -> Iterator[list[Fact]]:
     """The facts of a capture file ("-": standard input), in batches, by the engine that `select` names.
 
+    Threads begin with the file at once, not when the first batch is asked for.
     `progress` is told the bytes of the file read so far and its size (0: not known). `workers`: threads of the
     native engine, as far as there are processors for them. Raises
     `errors.NotACapture`; and `errors.Damaged` when all that could be read has been reported, flows closed.
     """
     name, _ = select(engine)
     reader = create(name, watch, limits)
+    if isinstance(reader, FileEngine) and str(source) != "-":
+        path = Path(source)
+        batches = reader.read(path, min(len(os.sched_getaffinity(0)), workers))
+        return _finished(reader, _told(batches, path.stat().st_size, progress))
+    return _finished(reader, _feed(reader, source, progress))
+
+
+def _finished(reader: Engine, batches: Iterator[list[Fact]]) -> Iterator[list[Fact]]:
     broken: Damaged | None = None
     try:
-        if isinstance(reader, FileEngine) and str(source) != "-":
-            yield from _read(reader, Path(source), progress, workers)
-        else:
-            yield from _feed(reader, source, progress)
+        yield from batches
     except Damaged as damaged:
         broken = damaged
     yield reader.finish()
@@ -115,10 +121,7 @@ def _feed(
                 progress(capture.position, capture.size)
 
 
-def _read(
-    reader: FileEngine, path: Path, progress: Callable[[int, int], None] | None, workers: int
-) -> Iterator[list[Fact]]:
-    size, batches = path.stat().st_size, reader.read(path, min(len(os.sched_getaffinity(0)), workers))
+def _told(batches: Batches, size: int, progress: Callable[[int, int], None] | None) -> Iterator[list[Fact]]:
     for batch in batches:
         yield batch
         if progress is not None:

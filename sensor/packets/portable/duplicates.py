@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections import deque
 
 WINDOW = 64  # frames
+COMPARED = 128  # bytes; the checksums among them stand for the others
 
 
 class Duplicates:
@@ -39,10 +40,7 @@ class Duplicates:
 
 def _equal(one: bytes, at: int, two: bytes, to: int) -> bool:
     """Equal from the IP header on, but for what a router changes: TTL and checksum, or the hop limit."""
-    if one[at] >> 4 == 4:
-        return (
-            one[at : at + 8] == two[to : to + 8]
-            and one[at + 9] == two[to + 9]
-            and one[at + 12 :] == two[to + 12 :]
-        )
-    return one[at : at + 7] == two[to : to + 7] and one[at + 8 :] == two[to + 8 :]
+    one, two = one[at : at + COMPARED], two[to : to + COMPARED]
+    if one[0] >> 4 == 4:
+        return one[:8] == two[:8] and one[9] == two[9] and one[12:] == two[12:]
+    return one[:7] == two[:7] and one[8:] == two[8:]

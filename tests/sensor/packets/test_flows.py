@@ -267,6 +267,8 @@ def test_duplicates(engine: Make) -> None:
     assert counted(one(5), one(5, time=LIMITS.duplicate_ns), one(5, time=1)) == (2, 1)
     assert counted(one(5), one(5, time=LIMITS.duplicate_ns + 1)) == (0, 2)
     assert counted(one(5), one(5, payload=b"y")) == (0, 2)
+    assert counted(one(5, payload=bytes(99) + b"x"), one(5, payload=bytes(99) + b"y")) == (0, 2)
+    assert counted(one(5, payload=bytes(100) + b"x"), one(5, payload=bytes(100) + b"y")) == (1, 1)
     assert counted(one(0), one(0)) == (0, 2)
     assert counted(one(5), *(one(6 + n) for n in range(63)), one(5)) == (1, 64)
     assert counted(one(5), *(one(6 + n) for n in range(64)), one(5)) == (0, 66)

@@ -5,6 +5,8 @@ use std::num::NonZeroU32;
 
 /// Frames remembered.
 const WINDOW: usize = 64;
+/// Bytes of a packet that are compared; the checksums among them stand for the others.
+pub const COMPARED: usize = 128;
 /// A power of two, and many more than frames.
 const BUCKETS: usize = 1024;
 

@@ -1,7 +1,7 @@
 //! A frame on its way to its flow: everything that can be said of it without the frames before.
 
-use crate::bytes::from;
-use crate::duplicates::identity;
+use crate::bytes::{from, upto};
+use crate::duplicates::{COMPARED, identity};
 use crate::hash::Seed;
 use crate::link::{Decoder, Found};
 use std::num::NonZeroU32;
@@ -16,7 +16,7 @@ pub struct Frame<'a> {
     pub length: i64,
     pub found: Found,
     pub decoder: Decoder<'a>,
-    /// From the outermost IP header on.
+    /// From the outermost IP header on: what is compared with others.
     pub ip: &'a [u8],
     /// What copies of it share.
     pub identity: Option<NonZeroU32>,
@@ -34,7 +34,7 @@ impl<'a> Frame<'a> {
             Found::Transport => self.decoder.packet.key.hash(seed),
             _ => 0,
         };
-        self.ip = self.decoder.network.map_or(&[], |at| from(data, at));
+        self.ip = self.decoder.network.map_or(&[], |at| upto(from(data, at), COMPARED));
         self.identity = identity(self.ip);
     }
 }

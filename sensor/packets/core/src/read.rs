@@ -11,6 +11,8 @@ use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 /// Bytes of capture between two looks at Python, for its signals and its facts. Each look costs both sides what they
 /// have in the processor's caches; somebody who interrupts waits for one.
 const TURN: usize = 64 << 20;
+/// The same where Python has a thread of its own: what it gets in pieces it has done sooner.
+const TURN_AHEAD: usize = 8 << 20;
 /// Facts that are handed over at once.
 const FACTS: usize = 1_024;
 /// Parts, and batches of facts, that a thread may be ahead of the next.
@@ -74,6 +76,7 @@ pub struct Work {
     core: Shared,
     parts: Parts,
     part: Part,
+    turn: usize,
 }
 
 impl Work {
@@ -84,7 +87,7 @@ impl Work {
             let mut core = lock(&self.core);
             core.feed(self.part.frames());
             done = done.saturating_add(self.part.length());
-            if self.part.last || done >= TURN || core.facts() >= FACTS {
+            if self.part.last || done >= self.turn || core.facts() >= FACTS {
                 let failure =
                     self.part.damage.take().map(|(offset, reason)| Failure::Damaged(offset, reason));
                 let end = self.part.last.then(|| failure.map_or(Ok(()), Err));
@@ -103,11 +106,11 @@ impl Reader {
     /// With two `workers`, or more, the file is walked and its frames are counted ahead of who takes the facts.
     pub fn open(path: &Path, workers: usize, core: Shared) -> Result<Self, Failure> {
         let walker = Walker::open(path)?;
+        let work = |parts, turn| Work { core, parts, part: Part::default(), turn };
         if workers < 2 {
-            let parts = Parts::Here(Box::new(walker));
-            return Ok(Self::Here(Box::new(Work { core, parts, part: Part::default() })));
+            return Ok(Self::Here(Box::new(work(Parts::Here(Box::new(walker)), TURN))));
         }
-        let mut work = Work { core, parts: Parts::ahead(walker), part: Part::default() };
+        let mut work = work(Parts::ahead(walker), TURN_AHEAD);
         let (full, taken) = sync_channel(AHEAD);
         std::thread::spawn(move || {
             loop {

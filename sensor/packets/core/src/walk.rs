@@ -8,8 +8,8 @@ use crate::source::Source;
 use std::io;
 use std::path::Path;
 
-/// Bytes read at a time. Fewer would be nearer to the processor when they are looked at, but the last frames of each part
-/// are kept for the next, to know copies by. Mapping the file instead takes as long, in page faults, and would end the
+/// Bytes read at a time. Fewer would be nearer to the processor when they are looked at, but are more calls, and between
+/// two threads one wakes the other more often. Mapping the file instead takes as long, in page faults, and would end the
 /// process when somebody cuts it (SIGBUS).
 const PART: usize = 1 << 20;
 /// For the beginning of a record that is in the part before.

@@ -1,6 +1,6 @@
 from __future__ import annotations
 
-from sensor.packets.portable.duplicates import WINDOW, Duplicates
+from sensor.packets.portable.duplicates import COMPARED, WINDOW, Duplicates
 from tests.sensor.packets.build import ethernet, ipv4, ipv6, tcp, udp
 
 
@@ -19,6 +19,15 @@ def test_another_outer_frame_does_not_matter() -> None:
     packet = ipv6(tcp(b"x"), 6)
     assert not seen(7, 0, packet, 0)
     assert seen(7, 0, ethernet(packet, 0x86DD), 14)
+
+
+def test_what_is_far_behind_the_checksum_is_not_compared() -> None:
+    seen = Duplicates(10).seen
+    packet = ethernet(ipv4(tcp(bytes(COMPARED)), 6))
+    last, before = len(packet) - 1, 14 + COMPARED - 1
+    assert not seen(7, 0, packet, 14)
+    assert seen(7, 0, packet[:last] + b"x" + packet[last + 1 :], 14)
+    assert not seen(7, 0, packet[:before] + b"x" + packet[before + 1 :], 14)
 
 
 def test_only_the_last_frames_are_remembered() -> None:
