@@ -14,6 +14,7 @@ import time
 from collections.abc import Callable, Generator
 from concurrent.futures import ProcessPoolExecutor
 from concurrent.futures.process import BrokenProcessPool
+from multiprocessing import forkserver
 from typing import Any, TypeVar
 
 from sensor.proxy.analyse import Options, Setting, Work
@@ -37,15 +38,16 @@ class Workers:
     """One for a proxy. Use from its loop."""
 
     def __init__(self, options: Options, count: int, timeout: float = TIMEOUT) -> None:
+        self._context = multiprocessing.get_context("forkserver")
+        self._context.set_forkserver_preload([__name__])
+        forkserver.ensure_running()  # imports what workers need, while we read the detectors
         self.setting = Setting(options)
         self.failures = 0
         self._options, self._count, self._timeout = options, count, timeout
         self._pool = self._new()
 
     def _new(self) -> ProcessPoolExecutor:
-        context = multiprocessing.get_context("forkserver")
-        context.set_forkserver_preload([__name__])
-        return ProcessPoolExecutor(self._count, context, _begin, (self._options,))
+        return ProcessPoolExecutor(self._count, self._context, _begin, (self._options,))
 
     async def warm(self) -> None:
         """Start all workers, before there is traffic."""

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from functools import lru_cache
 from typing import Annotated, Any
 
 import re2
@@ -37,6 +38,7 @@ def expanded(pattern: str) -> str:
     return pattern
 
 
+@lru_cache(8_192)  # each is compiled when its file is checked and when it is used; re2 itself keeps 128
 def compiled(pattern: str) -> Any:
     """A pattern over UTF-8 bytes, in linear time whatever the input. Raises ValueError."""
     options = re2.Options()
