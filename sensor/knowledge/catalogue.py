@@ -114,7 +114,7 @@ class Catalogue:
         return self._contents()
 
     @cached_property
-    def _names(self) -> Names:  # half of what a catalogue takes; an engine can be at work before it is asked
+    def _names(self) -> Names:  # the dearest part: an engine can be at work before it is asked
         says = self._says
         return Names((host, says(service, role, host)) for host, service, role in self._rules.hosts)
 
