@@ -41,10 +41,16 @@ def run(command: Command, runs: int = 3, stdin: Command | None = None) -> Cost:
     return _cost(found, said)
 
 
-def rounds(commands: Mapping[str, Command], times: int, before: Callable[[], None]) -> dict[str, Cost]:
+def rounds(
+    commands: Mapping[str, Command],
+    times: int,
+    before: Callable[[], None],
+    stdin: Mapping[str, Command] | None = None,
+) -> dict[str, Cost]:
     """Medians of rounds in which each command has its turn, so that what else the machine does weighs on all.
 
-    `before` runs before each of them. What takes longer than LONG runs once; what fails is left out, and said.
+    `before` runs before each of them; `stdin` are commands whose output they read. What takes longer than LONG
+    runs once; what fails is left out, and said.
     """
     found: dict[str, list[Once]] = {name: [] for name in commands}
     texts: dict[str, str] = {}
@@ -55,7 +61,7 @@ def rounds(commands: Mapping[str, Command], times: int, before: Callable[[], Non
             print(f"bench: round {number + 1}, {name}", file=sys.stderr, flush=True)
             before()
             try:
-                once, texts[name] = _once(command, None)
+                once, texts[name] = _once(command, (stdin or {}).get(name))
                 found[name].append(once)
             except RuntimeError as error:
                 print(f"bench: {error}", file=sys.stderr, flush=True)
