@@ -19,7 +19,7 @@ class Engine:
         """Watches something else from the next frame on."""
     def finish(self) -> list[Fact]: ...
     def read(self, path: str | os.PathLike[str], workers: int = 1) -> Facts:
-        """The facts of a capture file; `finish` is for the caller. Two workers say the same, sooner."""
+        """The facts of a capture file; `finish` is for the caller. More workers say the same, sooner."""
 
 @final
 class Facts:

@@ -102,8 +102,8 @@ class ReadSettings:
         default=1,
         ge=1,
         le=64,
-        description="2 or more: a file is read and counted in threads of their own, sooner, for somewhat more "
-        "processor time in all. The native engine's",
+        description="2: a file's frames are counted in a thread of their own, sooner, for somewhat more processor "
+        "time in all; 3: another one reads. The native engine's",
     )
 
 

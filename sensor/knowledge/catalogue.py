@@ -96,13 +96,6 @@ class Catalogue:
         self.id = rules.id
         self._rules = rules
         self._contents = contents
-        says = self._says
-        self._networks = Networks((cidr, says(service, "", cidr)) for cidr, service in rules.addresses)
-        self._requests = Requests(
-            [(host, path, says(service, role, text)) for host, path, service, role, text in rules.requests],
-            [ServerRule(row, says(row.service, row.role, row.text)) for row in rules.servers],
-        )
-        self._clients = ClientClasses(rules.ja4, rules.agents)
 
     def __len__(self) -> int:
         """Services."""
@@ -113,10 +106,29 @@ class Catalogue:
         """What the files say beyond rules."""
         return self._contents()
 
+    # Tables are made when they are first asked: an engine can be at work before.
+
     @cached_property
-    def _names(self) -> Names:  # the dearest part: an engine can be at work before it is asked
+    def _names(self) -> Names:
         says = self._says
         return Names((host, says(service, role, host)) for host, service, role in self._rules.hosts)
+
+    @cached_property
+    def _networks(self) -> Networks:
+        says = self._says
+        return Networks((cidr, says(service, "", cidr)) for cidr, service in self._rules.addresses)
+
+    @cached_property
+    def _requests(self) -> Requests:
+        rules, says = self._rules, self._says
+        return Requests(
+            [(host, path, says(service, role, text)) for host, path, service, role, text in rules.requests],
+            [ServerRule(row, says(row.service, row.role, row.text)) for row in rules.servers],
+        )
+
+    @cached_property
+    def _clients(self) -> ClientClasses:
+        return ClientClasses(self._rules.ja4, self._rules.agents)
 
     @property
     def services(self) -> dict[str, Entry]:

@@ -11,6 +11,7 @@ import struct
 import subprocess
 import sys
 import threading
+import time
 from collections.abc import Callable
 from pathlib import Path
 
@@ -91,7 +92,8 @@ def test_a_file_gives_what_its_frames_give(tmp_path: Path, what: str) -> None:
     assert broken == ""
     assert told(said) == told(expected(path)[0])
     assert position == path.stat().st_size
-    assert read(path, workers=2) == (said, broken, position)
+    for workers in (2, 3):
+        assert read(path, workers) == (said, broken, position)
 
 
 @pytest.mark.parametrize("what", ["pcap", "gzip", "zstd", "pcapng"])
@@ -99,7 +101,8 @@ def test_a_file_that_ends_early(tmp_path: Path, what: str) -> None:
     path, whole = tmp_path / "some.pcap", STORED[what]()
     path.write_bytes(whole[: len(whole) * 2 // 3])
     said, broken, _ = read(path)
-    assert read(path, workers=2)[:2] == (said, broken)
+    for workers in (2, 3):
+        assert read(path, workers)[:2] == (said, broken)
     facts, reason = expected(path)
     if what in ("pcap", "pcapng"):
         assert broken == reason
@@ -147,7 +150,8 @@ def test_records_across_the_windows_of_a_long_file(tmp_path: Path) -> None:
     said, broken, position = read(path)
     assert broken == ""
     assert position == path.stat().st_size
-    assert read(path, workers=2)[0] == said
+    for workers in (2, 3):
+        assert read(path, workers)[0] == said
     assert sum(fact.counters["frames"] for fact in said if isinstance(fact, Totals)) == len(sizes)
     assert sum(fact.counters["bytes"] for fact in said if isinstance(fact, Totals)) == sum(sizes)
 
@@ -161,7 +165,29 @@ def test_a_record_longer_than_a_part(tmp_path: Path) -> None:
         said, broken, _ = read(path)
         facts, reason = expected(path)
         assert (told(said), broken) == (told(facts), reason)
-        assert read(path, workers=2)[:2] == (said, broken)
+        for workers in (2, 3):
+            assert read(path, workers)[:2] == (said, broken)
+
+
+@pytest.mark.parametrize("workers", [2, 3])
+def test_threads_end_with_who_takes_the_facts(tmp_path: Path, workers: int) -> None:
+    """Long before the end of the file, too."""
+    path, size = tmp_path / "long.pcap", 60_000
+    records = struct.pack("<IIII", 1, 0, size, size) + bytes(size)
+    path.write_bytes(pcap() + records * 2_000)
+    before = threads()
+    facts = native().read(path, workers)
+    next(iter(facts))
+    assert len(threads() - before) == workers - 1
+    del facts
+    deadline = time.monotonic() + 10
+    while threads() - before and time.monotonic() < deadline:
+        time.sleep(0.01)
+    assert threads() - before == set()
+
+
+def threads() -> set[Path]:
+    return set(Path("/proc/self/task").iterdir())
 
 
 def test_a_pipe(tmp_path: Path) -> None:

@@ -3,6 +3,7 @@
 #![cfg_attr(not(feature = "python"), allow(dead_code))]
 
 #[cfg(target_os = "linux")]
+mod ahead;
 mod block;
 mod bytes;
 mod capture;

@@ -179,8 +179,8 @@ impl Engine {
         convert(py, facts)
     }
 
-    /// The facts of a capture file, in lists; `finish` is for the caller. With two `workers`, or more, threads walk
-    /// and count ahead: the same facts, sooner.
+    /// The facts of a capture file, in lists; `finish` is for the caller. With two `workers`, or more, a thread
+    /// counts ahead: the same facts, sooner.
     #[pyo3(signature = (path, workers=1))]
     fn read(&self, py: Python<'_>, path: PathBuf, workers: usize) -> PyResult<Facts> {
         let name = path.display().to_string();

@@ -1,11 +1,10 @@
-//! Drives the engine over a capture file. With workers for it the file's parts, the engine, and who takes its facts
-//! have a thread each.
+//! Drives the engine over a capture file. With workers for it the engine and who takes its facts have a thread each.
 
+use crate::ahead::{Ahead, Counter, Taker};
 use crate::engine::Core;
 use crate::facts::Fact;
 use crate::walk::{Failure, Part, Walker};
 use std::path::Path;
-use std::sync::mpsc::{Receiver, SyncSender, sync_channel};
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 
 /// Bytes of capture between two looks at Python, for its signals and its facts. Each look costs both sides what they
@@ -15,14 +14,12 @@ const TURN: usize = 64 << 20;
 const TURN_AHEAD: usize = 8 << 20;
 /// Facts that are handed over at once.
 const FACTS: usize = 1_024;
-/// Parts, and batches of facts, that a thread may be ahead of the next.
-const AHEAD: usize = 4;
 
 /// An engine that the thread that reads and its owner share.
 pub type Shared = Arc<Mutex<Core>>;
 
-pub fn lock(core: &Shared) -> MutexGuard<'_, Core> {
-    core.lock().unwrap_or_else(PoisonError::into_inner)
+pub fn lock<T>(mutex: &Mutex<T>) -> MutexGuard<'_, T> {
+    mutex.lock().unwrap_or_else(PoisonError::into_inner)
 }
 
 /// What the engine said of some of the file.
@@ -34,39 +31,24 @@ pub struct Batch {
     pub end: Option<Result<(), Failure>>,
 }
 
+impl Batch {
+    /// Instead of one that does not come.
+    pub fn lost(reason: &str) -> Self {
+        Self { facts: Vec::new(), position: 0, end: Some(Err(Failure::Damaged(0, reason.to_owned()))) }
+    }
+}
+
 /// Where parts come from.
 enum Parts {
     Here(Box<Walker>),
-    /// A second thread, and the way back for parts that are done with.
-    Ahead(Receiver<Part>, SyncSender<Part>),
+    Shared(Arc<Ahead>),
 }
 
 impl Parts {
-    fn ahead(mut walker: Walker) -> Self {
-        let (full, taken) = sync_channel(AHEAD);
-        let (empty, spare) = sync_channel::<Part>(AHEAD.saturating_mul(2));
-        std::thread::spawn(move || {
-            loop {
-                let mut part = spare.try_recv().unwrap_or_default();
-                walker.next(&mut part);
-                let last = part.last;
-                // Without a taker nobody wants the rest.
-                if full.send(part).is_err() || last {
-                    return;
-                }
-            }
-        });
-        Self::Ahead(taken, empty)
-    }
-
     fn next(&mut self, part: &mut Part) {
         match self {
             Self::Here(walker) => walker.next(part),
-            Self::Ahead(taken, empty) => {
-                // A full channel only means that enough memory waits there.
-                let _ = empty.try_send(std::mem::take(part));
-                *part = taken.recv().unwrap_or_else(|_| Part::lost("the reading thread ended"));
-            }
+            Self::Shared(ahead) => ahead.part(part),
         }
     }
 }
@@ -99,39 +81,41 @@ impl Work {
 
 pub enum Reader {
     Here(Box<Work>),
-    Ahead(Receiver<Batch>),
+    Shared(Taker),
 }
 
 impl Reader {
-    /// With two `workers`, or more, the file is walked and its frames are counted ahead of who takes the facts.
+    /// With two `workers` frames are counted ahead of who takes the facts, with more others read ahead of both.
     pub fn open(path: &Path, workers: usize, core: Shared) -> Result<Self, Failure> {
         let walker = Walker::open(path)?;
         let work = |parts, turn| Work { core, parts, part: Part::default(), turn };
         if workers < 2 {
             return Ok(Self::Here(Box::new(work(Parts::Here(Box::new(walker)), TURN))));
         }
-        let mut work = work(Parts::ahead(walker), TURN_AHEAD);
-        let (full, taken) = sync_channel(AHEAD);
+        let ahead = Arc::new(Ahead::new(walker));
+        if workers > 2 {
+            let ahead = Arc::clone(&ahead);
+            std::thread::spawn(move || ahead.help_on());
+        }
+        let mut work = work(Parts::Shared(Arc::clone(&ahead)), TURN_AHEAD);
+        let counter = Counter(Arc::clone(&ahead));
         std::thread::spawn(move || {
             loop {
                 let batch = work.next();
                 let last = batch.end.is_some();
-                if full.send(batch).is_err() || last {
+                if !counter.0.put(batch) || last {
                     return;
                 }
             }
         });
-        Ok(Self::Ahead(taken))
+        Ok(Self::Shared(Taker(ahead)))
     }
 
     /// What the engine says of the next part of the file; not to be asked again after the end.
     pub fn next(&mut self) -> Batch {
         match self {
             Self::Here(work) => work.next(),
-            Self::Ahead(taken) => taken.recv().unwrap_or_else(|_| {
-                let lost = Failure::Damaged(0, "the engine's thread ended".to_owned());
-                Batch { facts: Vec::new(), position: 0, end: Some(Err(lost)) }
-            }),
+            Self::Shared(taker) => taker.next(),
         }
     }
 }

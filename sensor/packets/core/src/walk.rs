@@ -37,11 +37,6 @@ pub struct Part {
 }
 
 impl Part {
-    /// Instead of one that did not come.
-    pub fn lost(reason: &str) -> Self {
-        Self { last: true, damage: Some((0, reason.to_owned())), ..Self::default() }
-    }
-
     /// Bytes of the capture in it.
     pub fn length(&self) -> usize {
         self.records.last().map_or(0, |record| record.end)
