@@ -30,14 +30,18 @@ help: ## this list
 	AISCOPE_NATIVE=no .venv-proxy/bin/python -m pip install --quiet --editable '.[proxy]'
 	@touch $@
 
+.venv-sdk/ready: tests/sensor/proxy/sdks.py | .venv/ready-dev
+	$(PY) -m tests.sensor.proxy.sdks
+	@touch $@
+
 demo: .venv/ready ## an hour of office traffic: read, stored, summed up, on a dashboard
 	$(PY) deploy/demo/run.py
 
 proxy: .venv/ready .venv-proxy/ready ## the environment of `aiscope proxy`: mitmproxy and its pins
 
-test: .venv/ready-dev .venv-proxy/ready ## everything the product promises, with the real parts
+test: .venv/ready-dev .venv-proxy/ready .venv-sdk/ready ## everything the product promises, with the real parts
 	@sh tests/system-packages.sh
-	$(PY) -m pytest
+	$(PY) -m pytest -n 2 --dist loadfile
 
 lint: .venv/ready-dev ## ruff
 	$(PY) -m ruff check .

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import shutil
+from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
@@ -24,6 +25,13 @@ def ring(folder: Path, payload: bytes) -> str:
     made.write([kept])
     made.close()
     return kept.community_id
+
+
+@pytest.fixture(autouse=True)
+def _own_event_loops() -> Iterator[None]:
+    """pyshark leaves a watcher of child processes behind that belongs to its closed loop."""
+    yield
+    asyncio.set_event_loop_policy(None)
 
 
 @TSHARK

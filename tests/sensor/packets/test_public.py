@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 from collections import Counter, defaultdict
+from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
@@ -171,7 +172,7 @@ def count(reasons: dict[str, dict[str, int]], which: set[str]) -> int:
 
 
 @pytest.mark.timeout(240)
-def test_public_captures(engine: Make, capsys: pytest.CaptureFixture[str]) -> None:
+def test_public_captures(engine: Make, record_property: Callable[[str, str], None]) -> None:
     truth = defaultdict(list)
     for row in rows("truth.jsonl"):
         truth[row["file"]].append(row)
@@ -189,12 +190,14 @@ def test_public_captures(engine: Make, capsys: pytest.CaptureFixture[str]) -> No
     questions = figures.questions - count(MISSED_QUESTIONS, OUTSIDE)
     right = figures.hellos - figures.missed["hello"].total()
     answered = figures.questions - figures.missed["question"].total()
-    with capsys.disabled():
-        print(f"\n{len(index)} captures: {right} of {hellos} hellos right (SNI, ALPN, JA3, JA4), "
-              f"{answered} of {questions} DNS questions")  # fmt: skip
-        for reasons in (MISSED_HELLOS, MISSED_QUESTIONS):
-            for reason, files in reasons.items():
-                print(f"  missed {sum(files.values())}: {reason}: {', '.join(files)}")
+    record_property(
+        "found",
+        f"{len(index)} captures: {right} of {hellos} hellos right (SNI, ALPN, JA3, JA4), "
+        f"{answered} of {questions} DNS questions",
+    )
+    for reasons in (MISSED_HELLOS, MISSED_QUESTIONS):
+        for reason, files in reasons.items():
+            record_property("found", f"  missed {sum(files.values())}: {reason}: {', '.join(files)}")
     assert len(index) == 1_373
     assert figures.wrong == []
     assert figures.missed["hello"] == by_file(MISSED_HELLOS)

@@ -1,27 +1,13 @@
 from __future__ import annotations
 
-import os
 import subprocess
-import sys
 from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
 
+from tests.sensor.proxy import sdks
 from tests.sensor.proxy.lab import ROOT, Lab, laboratory
-
-SDKS = (
-    "openai",
-    "anthropic",
-    "google-genai",
-    "mistralai",
-    "cohere",
-    "ollama",
-    "litellm",
-    "mcp",
-    "websockets",
-)
-NODE = ("openai", "@anthropic-ai/sdk", "@google/genai", "undici@6")
 
 
 @pytest.fixture(scope="session")
@@ -35,24 +21,9 @@ def lab(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Lab]:
 
 @pytest.fixture(scope="session")
 def python_sdks() -> Path:
-    """A Python with the vendors' SDKs: their pins clash with mitmproxy's and with ours."""
-    home = ROOT / ".venv-sdk"
-    if not (home / "ready").exists():
-        subprocess.run([sys.executable, "-m", "venv", home], check=True)
-        subprocess.run(
-            [home / "bin/python", "-m", "pip", "install", "--quiet", *SDKS], check=True, timeout=280
-        )
-        (home / "ready").touch()
-    return home / "bin" / "python"
+    return sdks.python_sdks()
 
 
 @pytest.fixture(scope="session")
 def node_sdks() -> Path:
-    """A folder with the SDKs for Node."""
-    home = ROOT / ".venv-sdk" / "node"
-    if not (home / "ready").exists():
-        home.mkdir(parents=True, exist_ok=True)
-        command = ["npm", "install", "--silent", "--no-audit", "--no-fund", *NODE]
-        subprocess.run(command, cwd=home, check=True, timeout=280, env={**os.environ, "HOME": str(home)})
-        (home / "ready").touch()
-    return home
+    return sdks.node_sdks()

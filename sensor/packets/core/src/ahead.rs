@@ -90,19 +90,15 @@ impl Ahead {
         }
     }
 
-    fn help_or_wait<'a>(&'a self, shelf: MutexGuard<'a, Shelf>) -> MutexGuard<'a, Shelf> {
-        let hungry = shelf.hungry();
-        if hungry {
+    fn help_or_wait<'a>(&'a self, mut shelf: MutexGuard<'a, Shelf>) -> MutexGuard<'a, Shelf> {
+        if shelf.hungry() {
             drop(shelf);
-            if self.help() {
-                return lock(&self.shelf);
-            }
-            let shelf = lock(&self.shelf);
-            // What came meanwhile was told before we wait.
-            if !shelf.batches.is_empty() || shelf.counted || shelf.left {
+            let helped = self.help();
+            shelf = lock(&self.shelf);
+            // What came meanwhile was told to nobody.
+            if helped || shelf.counted || shelf.left || !shelf.batches.is_empty() {
                 return shelf;
             }
-            return self.wait(shelf);
         }
         self.wait(shelf)
     }
