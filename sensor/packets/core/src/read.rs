@@ -7,6 +7,11 @@ use crate::walk::{Failure, Part, Walker};
 use std::path::Path;
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 
+/// Bytes read at a time. Mapping the file instead takes as long, in page faults, and would end the process when somebody
+/// cuts it (SIGBUS).
+const PART: usize = 1 << 20;
+/// The same between threads: what one has read is nearer to the other's processor when it is less.
+const PART_AHEAD: usize = 256 << 10;
 /// Bytes of capture between two looks at Python, for its signals and its facts. Each look costs both sides what they
 /// have in the processor's caches; somebody who interrupts waits for one.
 const TURN: usize = 64 << 20;
@@ -87,7 +92,7 @@ pub enum Reader {
 impl Reader {
     /// With two `workers` frames are counted ahead of who takes the facts, with more others read ahead of both.
     pub fn open(path: &Path, workers: usize, core: Shared) -> Result<Self, Failure> {
-        let walker = Walker::open(path)?;
+        let walker = Walker::open(path, if workers < 2 { PART } else { PART_AHEAD })?;
         let work = |parts, turn| Work { core, parts, part: Part::default(), turn };
         if workers < 2 {
             return Ok(Self::Here(Box::new(work(Parts::Here(Box::new(walker)), TURN))));

@@ -8,10 +8,6 @@ use crate::source::Source;
 use std::io;
 use std::path::Path;
 
-/// Bytes read at a time. Fewer would be nearer to the processor when they are looked at, but are more calls, and between
-/// two threads one wakes the other more often. Mapping the file instead takes as long, in page faults, and would end the
-/// process when somebody cuts it (SIGBUS).
-const PART: usize = 1 << 20;
 /// For the beginning of a record that is in the part before.
 const ROOM: usize = 64 << 10;
 /// Records between asking for a frame's memory and reading its headers.
@@ -61,6 +57,8 @@ impl Part {
 /// Reads the file and finds its records.
 pub struct Walker {
     source: Source,
+    /// Bytes read at a time.
+    size: usize,
     format: Format,
     /// Offset in the decompressed file of the next record.
     offset: u64,
@@ -69,7 +67,7 @@ pub struct Walker {
 }
 
 impl Walker {
-    pub fn open(path: &Path) -> Result<Self, Failure> {
+    pub fn open(path: &Path, size: usize) -> Result<Self, Failure> {
         let mut source = Source::open(path).map_err(Failure::Io)?;
         let mut head = [0; HEADER];
         let (have, end) = source.fill(&mut head);
@@ -83,14 +81,14 @@ impl Walker {
             return Err(Failure::NotACapture(format!("neither pcap nor pcapng (it begins with {head})")));
         };
         let rest = from(head, at).to_vec();
-        Ok(Self { source, format, offset: at as u64, rest })
+        Ok(Self { source, size, format, offset: at as u64, rest })
     }
 
     /// Reads the next part into `part`, whose memory is used again.
     pub fn next(&mut self, part: &mut Part) {
         part.records.clear();
         let (mut at, mut have) = (0_usize, self.rest.len());
-        let usual = have.saturating_add(PART);
+        let usual = have.saturating_add(self.size);
         if part.data.len() < usual || part.data.len() > usual.saturating_mul(4) {
             part.data = vec![0; usual.saturating_add(ROOM)];
         }
