@@ -58,7 +58,7 @@ def _dissected(file: Path, community_id: str) -> Iterator[Any]:
         yield from found
     finally:
         found.close()
-        asyncio.set_event_loop(None)
+        asyncio.set_event_loop_policy(None)  # nor does pyshark's watcher of children outlive its loop
         loop.close()
 
 

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import asyncio
 import shutil
-from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
@@ -27,13 +26,6 @@ def ring(folder: Path, payload: bytes) -> str:
     return kept.community_id
 
 
-@pytest.fixture(autouse=True)
-def _own_event_loops() -> Iterator[None]:
-    """pyshark leaves a watcher of child processes behind that belongs to its closed loop."""
-    yield
-    asyncio.set_event_loop_policy(None)
-
-
 @TSHARK
 def test_hostile_text_is_escaped(tmp_path: Path) -> None:
     flow = ring(
@@ -44,6 +36,20 @@ def test_hostile_text_is_escaped(tmp_path: Path) -> None:
     assert shown.exit_code == 0, shown.output
     assert "HTTP" in shown.output
     assert all(c.isprintable() or c == "\n" for c in shown.output)
+
+
+@TSHARK
+def test_children_can_be_waited_for_afterwards(tmp_path: Path) -> None:
+    """pyshark sets a watcher of children for the whole process, and it is of a loop that is closed."""
+    CliRunner().invoke(packets, [ring(tmp_path, b"x"), "--evidence", str(tmp_path)])
+
+    async def child() -> int:
+        process = await asyncio.create_subprocess_exec("true")
+        return await process.wait()
+
+    loop = asyncio.new_event_loop()  # not `asyncio.run`, which gives the watcher another loop
+    assert loop.run_until_complete(child()) == 0
+    loop.close()
 
 
 @TSHARK
