@@ -84,23 +84,22 @@ impl Ahead {
 
     /// Reads ahead as long as somebody counts.
     pub fn help_on(&self) {
-        let mut shelf = lock(&self.shelf);
+        let (mut shelf, mut helped) = (lock(&self.shelf), true);
         while !(shelf.read || shelf.left || shelf.counted) {
-            shelf = self.help_or_wait(shelf);
+            if !helped {
+                shelf = self.wait(shelf);
+            }
+            (shelf, helped) = self.help_if_hungry(shelf);
         }
     }
 
-    fn help_or_wait<'a>(&'a self, mut shelf: MutexGuard<'a, Shelf>) -> MutexGuard<'a, Shelf> {
-        if shelf.hungry() {
-            drop(shelf);
-            let helped = self.help();
-            shelf = lock(&self.shelf);
-            // What came meanwhile was told to nobody.
-            if helped || shelf.counted || shelf.left || !shelf.batches.is_empty() {
-                return shelf;
-            }
+    fn help_if_hungry<'a>(&'a self, shelf: MutexGuard<'a, Shelf>) -> (MutexGuard<'a, Shelf>, bool) {
+        if !shelf.hungry() {
+            return (shelf, false);
         }
-        self.wait(shelf)
+        drop(shelf);
+        let helped = self.help();
+        (lock(&self.shelf), helped)
     }
 
     fn wait<'a>(&self, shelf: MutexGuard<'a, Shelf>) -> MutexGuard<'a, Shelf> {
@@ -128,7 +127,12 @@ impl Ahead {
             if shelf.counted {
                 return Batch::lost("the engine's thread ended");
             }
-            shelf = self.help_or_wait(shelf);
+            let helped;
+            (shelf, helped) = self.help_if_hungry(shelf);
+            // Who put something there meanwhile told nobody.
+            if !helped && shelf.batches.is_empty() && !shelf.counted {
+                shelf = self.wait(shelf);
+            }
         }
     }
 
