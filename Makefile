@@ -32,7 +32,6 @@ help: ## this list
 
 .venv-sdk/ready: tests/sensor/proxy/sdks.py | .venv/ready-dev
 	$(PY) -m tests.sensor.proxy.sdks
-	@touch $@
 
 demo: .venv/ready ## an hour of office traffic: read, stored, summed up, on a dashboard
 	$(PY) deploy/demo/run.py

@@ -45,7 +45,8 @@ def node_sdks() -> Path:
     home = HOME / "node"
     with _once(home, NODE) as missing:
         if missing:
-            _run("npm", "install", "--silent", "--no-audit", "--no-fund", *NODE, home=home)
+            # Its home too: what npm keeps it keeps there.
+            _run("npm", "install", "--silent", "--no-audit", "--no-fund", *NODE, cwd=home, HOME=str(home))
     return home
 
 
@@ -60,9 +61,8 @@ def _once(home: Path, packages: tuple[str, ...]) -> Iterator[bool]:
         ready.write_text(wanted)
 
 
-def _run(*command: str | Path, home: Path = HOME) -> None:
-    environment = {**os.environ, "HOME": str(home)}  # what npm keeps it keeps there
-    subprocess.run(command, check=True, cwd=home, env=environment, timeout=280)
+def _run(*command: str | Path, cwd: Path = ROOT, **environment: str) -> None:
+    subprocess.run(command, check=True, cwd=cwd, env=os.environ | environment, timeout=280)
 
 
 if __name__ == "__main__":

@@ -125,7 +125,7 @@ impl Ahead {
                 return batch;
             }
             if shelf.counted {
-                return Batch::lost("the engine's thread ended");
+                return Batch::lost();
             }
             let helped;
             (shelf, helped) = self.help_if_hungry(shelf);

@@ -37,9 +37,10 @@ pub struct Batch {
 }
 
 impl Batch {
-    /// Instead of one that does not come.
-    pub fn lost(reason: &str) -> Self {
-        Self { facts: Vec::new(), position: 0, end: Some(Err(Failure::Damaged(0, reason.to_owned()))) }
+    /// Instead of one that does not come any more.
+    pub fn lost() -> Self {
+        let failure = Failure::Damaged(0, "the engine's thread ended".to_owned());
+        Self { facts: Vec::new(), position: 0, end: Some(Err(failure)) }
     }
 }
 
