@@ -25,7 +25,8 @@ from pathlib import Path
 ROOT = Path(__file__).parents[2]
 sys.path.insert(0, str(ROOT))
 
-from tests.sensor.proxy.lab import Lab, free_port, laboratory, running  # noqa: E402
+from tests.ports import free_port  # noqa: E402
+from tests.sensor.proxy.lab import Lab, laboratory, running  # noqa: E402
 
 WORDS = (
     "Please summarise the minutes of our meeting about the new warehouse and its opening hours in the city. "

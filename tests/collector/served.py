@@ -15,6 +15,7 @@ from pathlib import Path
 from urllib.parse import urlencode
 
 from collector import users
+from tests.ports import free_port
 
 ROLES = {"tap-1": "sensor", "rita": "reader", "ann": "analyst", "ivy": "investigator", "adam": "admin"}
 
@@ -90,12 +91,6 @@ class Served:
         if self.process.poll() is None:
             self.process.send_signal(how)
         return self.process.wait(30)
-
-
-def free_port() -> int:
-    with socket.socket() as probe:
-        probe.bind(("127.0.0.1", 0))
-        return int(probe.getsockname()[1])
 
 
 # A collector that is less patient: deadlines and delays are what they are, only shorter.

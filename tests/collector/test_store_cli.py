@@ -4,7 +4,6 @@ import contextlib
 import json
 import os
 import shutil
-import socket
 import subprocess
 import sys
 import time
@@ -15,6 +14,7 @@ import pytest
 
 from collector.users import add
 from sensor.knowledge.seal import load
+from tests.ports import free_port
 
 PREPARE = """
 import sys
@@ -81,8 +81,7 @@ def test_backup_verify_restore(run, tmp_path: Path):
 def test_backup_of_a_store_that_is_served(run, tmp_path: Path):
     users = tmp_path / "users.json"
     tokens = {role: add(users, role, role) for role in ("admin", "analyst")}
-    with socket.create_server(("127.0.0.1", 0)) as free:
-        place = f"127.0.0.1:{free.getsockname()[1]}"
+    place = f"127.0.0.1:{free_port()}"
     command = [
         "-m",
         "sensor.cli",

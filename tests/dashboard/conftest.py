@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import socket
 import subprocess
 import sys
 import time
@@ -13,6 +12,7 @@ from pathlib import Path
 import pytest
 
 from tests.dashboard.office import ROOT, python
+from tests.ports import free_port
 
 
 @pytest.fixture(scope="session")
@@ -26,9 +26,7 @@ def filled(tmp_path_factory: pytest.TempPathFactory) -> Path:
 @pytest.fixture(scope="module")
 def served(filled: Path) -> Iterator[str]:
     """The URL of `aiscope dashboard` on the filled store."""
-    with socket.socket() as probe:
-        probe.bind(("127.0.0.1", 0))
-        port = probe.getsockname()[1]
+    port = free_port()
     command = [sys.executable, "-m", "sensor.cli", "dashboard", "--store", f"chdb://{filled}"]
     server = subprocess.Popen(
         [*command, "--listen", f"127.0.0.1:{port}"], cwd=ROOT, stdout=subprocess.DEVNULL

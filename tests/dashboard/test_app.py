@@ -14,6 +14,7 @@ from dashboard import app
 from dashboard.cli import PAGES
 from dashboard.data import EARLIEST, LATEST
 from tests.dashboard.office import ROOT, python
+from tests.ports import free_port
 
 
 def test_every_page_draws_and_has_rows(filled: Path) -> None:
@@ -53,9 +54,7 @@ def listens(port: int) -> bool:
 
 
 def test_a_signal_ends_it(filled: Path) -> None:
-    with socket.socket() as probe:
-        probe.bind(("127.0.0.1", 0))
-        port = probe.getsockname()[1]
+    port = free_port()
     command = [sys.executable, "-m", "sensor.cli", "dashboard", "--store", f"chdb://{filled}"]
     server = subprocess.Popen(
         [*command, "--listen", f"127.0.0.1:{port}"], cwd=ROOT, stdout=subprocess.DEVNULL

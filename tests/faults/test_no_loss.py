@@ -27,6 +27,7 @@ import pytest
 from collector.users import add
 from sensor.delivery.outbox import status
 from sensor.delivery.spool import Spool, unpacked
+from tests.ports import free_port
 
 from .proxy import Proxy
 
@@ -63,8 +64,7 @@ class Site:
 
     def __post_init__(self) -> None:
         self.users = self.folder / "users.json"
-        with socket.create_server(("127.0.0.1", 0)) as free:
-            self.port = free.getsockname()[1]
+        self.port = free_port()
         for name, path in self.spools.items():
             with Spool(path, name) as spool:
                 spool._base.executescript(LEDGER.format(data="NULL" if name == "small" else "new.data"))

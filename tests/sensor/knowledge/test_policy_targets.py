@@ -10,7 +10,6 @@ import shutil
 import socket
 import subprocess
 import threading
-import time
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from functools import cache
@@ -26,6 +25,7 @@ import pytest
 from sensor.knowledge.catalogue_model import USE
 from sensor.knowledge.policy_export import Plan, plan, service_case
 from sensor.knowledge.policy_targets import TARGETS, export
+from tests.ports import free_port
 from tests.sensor.knowledge.test_policy_export import ACME, RULES, packaged, policy_of
 
 WIDE = policy_of(
@@ -153,36 +153,34 @@ def test_unbound_reads_it(tmp_path: Path) -> None:
 @contextmanager
 def resolver(command: Callable[[int, int], list[str]]) -> Iterator[Callable[[str], str]]:
     """A resolver on loopback whose way up says NOERROR to everything: NXDOMAIN is what it stops."""
-    with udp() as up, udp() as probe:
-        port = probe.getsockname()[1]
-        probe.close()
+    with socket.socket(socket.AF_INET, socket.SOCK_DGRAM) as up:
+        up.bind(("127.0.0.1", 0))
         threading.Thread(target=_answer, args=(up,), daemon=True).start()
+        port = free_port()
         process = subprocess.Popen(
-            command(port, up.getsockname()[1]), stdout=subprocess.DEVNULL, stderr=subprocess.DEVNULL
+            command(port, up.getsockname()[1]), stdout=subprocess.PIPE, stderr=subprocess.STDOUT, text=True
         )
 
-        def ask(name: str) -> str:
+        def ask(name: str, seconds: float = 5) -> str:
             query = dns.message.make_query(name, "A")
-            reply = dns.query.udp(query, "127.0.0.1", port=port, timeout=5, ignore_errors=True)
+            reply = dns.query.udp(query, "127.0.0.1", port=port, timeout=seconds, ignore_errors=True)
             return dns.rcode.to_text(reply.rcode())
 
         try:
-            for _ in range(100):
-                try:
-                    ask("ready.example")
-                    break
-                except (OSError, dns.exception.Timeout):
-                    time.sleep(0.05)
+            _until_it_answers(ask, process)
             yield ask
         finally:
             process.terminate()
-            process.wait(10)
+            process.communicate(timeout=10)
 
 
-def udp() -> socket.socket:
-    found = socket.socket(socket.AF_INET, socket.SOCK_DGRAM)
-    found.bind(("127.0.0.1", 0))
-    return found
+def _until_it_answers(ask: Callable[[str, float], str], process: subprocess.Popen[str]) -> None:
+    for _ in range(150):
+        with contextlib.suppress(OSError, dns.exception.Timeout):
+            ask("ready.example", 0.2)
+            return
+        assert process.poll() is None, process.communicate()[0]
+    pytest.fail("it never answered")
 
 
 def _answer(up: socket.socket) -> None:

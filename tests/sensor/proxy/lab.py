@@ -9,7 +9,6 @@ from __future__ import annotations
 
 import json
 import os
-import socket
 import subprocess
 import sys
 import time
@@ -21,18 +20,13 @@ from typing import Any
 
 from sensor.delivery.outbox import Outbox
 from sensor.delivery.spool import unpacked
+from tests.ports import free_port
 from tests.sensor.proxy import vendors
 
 ROOT = Path(__file__).parents[3]
 NAMES = tuple(name for name in vendors.NAMES if "*" not in name and name != "localhost")
 NAMES += ("plain.example.com", "bedrock-runtime.us-east-1.amazonaws.com", "my-resource.openai.azure.com")
 START = 60.0  # seconds
-
-
-def free_port(host: str = "127.0.0.1") -> int:
-    with socket.socket() as found:
-        found.bind((host, 0))
-        return int(found.getsockname()[1])
 
 
 def _errors(options: Mapping[str, Any]) -> str:

@@ -12,7 +12,8 @@ from pathlib import Path
 
 import pytest
 
-from tests.sensor.proxy.lab import ROOT, Lab, Proxy, free_port
+from tests.ports import free_port
+from tests.sensor.proxy.lab import ROOT, Lab, Proxy
 from tests.sensor.proxy.test_addon import CHAT, curl, prompt, rows
 from tests.sensor.proxy.vendors import certify
 
