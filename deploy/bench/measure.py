@@ -44,13 +44,11 @@ def run(command: Command, runs: int = 3, stdin: Command | None = None) -> Cost:
 def rounds(
     commands: Mapping[str, Command],
     times: int,
-    before: Callable[[], None],
-    stdin: Mapping[str, Command] | None = None,
+    before: Callable[[str], None],
 ) -> dict[str, Cost]:
     """Medians of rounds in which each command has its turn, so that what else the machine does weighs on all.
 
-    `before` runs before each of them; `stdin` are commands whose output they read. What takes longer than LONG
-    runs once; what fails is left out, and said.
+    `before` is told which is next. What takes longer than LONG runs once; what fails is left out, and said.
     """
     found: dict[str, list[Once]] = {name: [] for name in commands}
     texts: dict[str, str] = {}
@@ -59,9 +57,9 @@ def rounds(
             if number and not (found[name] and found[name][0][0] <= LONG):
                 continue
             print(f"bench: round {number + 1}, {name}", file=sys.stderr, flush=True)
-            before()
+            before(name)
             try:
-                once, texts[name] = _once(command, (stdin or {}).get(name))
+                once, texts[name] = _once(command)
                 found[name].append(once)
             except RuntimeError as error:
                 print(f"bench: {error}", file=sys.stderr, flush=True)
@@ -73,7 +71,7 @@ def _cost(found: list[Once], said: str) -> Cost:
     return Cost(wall, cpu, rss, len(found), said)
 
 
-def _once(command: Command, stdin: Command | None) -> tuple[Once, str]:
+def _once(command: Command, stdin: Command | None = None) -> tuple[Once, str]:
     feeder = subprocess.Popen(stdin, stdout=subprocess.PIPE) if stdin else None
     start = time.monotonic()
     process = subprocess.Popen(

@@ -1,9 +1,10 @@
-/* Small tools of `make bench`. tools floor FILE | floor-read FILE | loop FILE TIMES SECONDS | flows COUNT | send IFACE FILE SECONDS
+/* Small tools of `make bench`. tools floor FILE | floor-read FILE | loop FILE TIMES SECONDS PART | flows COUNT | send IFACE FILE SECONDS
  *
  * floor: the least that any flow counter does on one core: map the file, fetch 4 KiB ahead, parse Ethernet, IP and
  *        ports, count packets and bytes per connection. Classic pcap, little endian.
  * floor-read: the same without the map: a quarter of a MiB at a time into memory that is used again.
- * loop:  the capture so many times after each other, each copy later by so many seconds, to standard output.
+ * loop:  the capture, or its first so-manieth part, so many times after each other, each copy later by so many seconds,
+ *        to standard output.
  * flows: a capture with so many connections open at once, to standard output.
  * send:  the capture's frames onto an interface as fast as they go; prints how many were taken. */
 #define _GNU_SOURCE
@@ -115,7 +116,8 @@ static void wide(void) {
     setvbuf(stdout, buffer, _IOFBF, sizeof buffer);
 }
 
-static int loop(int times, uint32_t seconds) {
+static int loop(int times, uint32_t seconds, int part) {
+    size /= part;
     wide();
     fwrite(file, 1, 24, stdout);
     for (int copy = 0; copy < times; copy++) {
@@ -184,6 +186,6 @@ int main(int n, char **v) {
     if (n == 5 && !strcmp(v[1], "send")) return map(v[3]) || flood(v[2], atof(v[4]));
     if (n == 3 && !strcmp(v[1], "floor")) return map(v[2]) || least();
     if (n == 3 && !strcmp(v[1], "floor-read")) return least_read(v[2]);
-    if (n == 5 && !strcmp(v[1], "loop")) return map(v[2]) || loop(atoi(v[3]), atoi(v[4]));
+    if (n == 6 && !strcmp(v[1], "loop")) return map(v[2]) || loop(atoi(v[3]), atoi(v[4]), atoi(v[5]));
     return 2;
 }

@@ -56,7 +56,7 @@ def test_the_floor_and_longer_captures(capture: Path, tmp_path: Path) -> None:
         said = subprocess.run([tools, floor, capture], capture_output=True, text=True, check=True).stdout
         assert said.split() == [str(truth["packets"]), "packets", str(truth["flows"]), "flows"]
     for command, packets, flows in (
-        (["loop", capture, "3", "700"], 3 * truth["packets"], 3 * truth["flows"]),
+        (["loop", capture, "3", "700", "1"], 3 * truth["packets"], 3 * truth["flows"]),
         (["flows", "500"], 1_000, 500),
     ):
         file = tmp_path / "made.pcap"
@@ -83,7 +83,7 @@ def test_rounds_give_each_command_its_turn(capsys: pytest.CaptureFixture[str], t
     commands = {name: [sys.executable, "-c", say, log, name] for name in "ab"}
     commands["broken"] = [sys.executable, "-c", "raise SystemExit(3)"]
     log.touch()
-    costs = measure.rounds(commands, 3, before=lambda: log.write_text(log.read_text() + "-"))
-    assert log.read_text() == "-a-b--a-b-a-b"
+    costs = measure.rounds(commands, 3, before=lambda name: log.write_text(f"{log.read_text()}-{name[0]}"))
+    assert log.read_text() == "-aa-bb-b-aa-bb-aa-bb"
     assert {name: cost.runs for name, cost in costs.items()} == {"a": 3, "b": 3}
     assert "ended with 3" in capsys.readouterr().err

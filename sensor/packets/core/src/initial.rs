@@ -1,10 +1,11 @@
 //! Protection of QUIC Initial packets: keys that anyone can derive (RFC 9001 5, RFC 9369 3.3).
 
 use crate::bytes::{array, upto};
-use aes::Aes128;
+use aes::Aes128Enc;
 use aes::cipher::{Array, BlockCipherEncrypt, KeyInit};
 use aes_gcm::aead::AeadInOut;
-use aes_gcm::{Aes128Gcm, Nonce, Tag};
+use aes_gcm::aead::consts::U12;
+use aes_gcm::{AesGcm, Nonce, Tag};
 use hkdf::Hkdf;
 use sha2::Sha256;
 
@@ -21,6 +22,8 @@ pub struct Place {
     pub end: usize,
 }
 
+/// Counter mode only encrypts.
+type Aes128Gcm = AesGcm<Aes128Enc, U12>;
 type Salt = [u8; 20];
 /// RFC 9001 5.2, drafts 33 and 34.
 const SALT_1: Salt = hex("38762cf7f55934b34d179ae6a4c80cadccbb7f0a");
@@ -71,9 +74,10 @@ pub fn salt(version: u32) -> Option<&'static Salt> {
 pub struct Keys {
     version: u32,
     dcid: Vec<u8>,
-    key: Aes128Gcm,
+    /// Expanded when asked: most have one packet to open, and may wait for another.
+    key: [u8; 16],
     iv: [u8; 12],
-    hp: Aes128,
+    hp: [u8; 16],
 }
 
 impl Keys {
@@ -87,15 +91,8 @@ impl Keys {
             [b"quic key", b"quic iv", b"quic hp"]
         };
         let [key, iv, hp] = labels;
-        let key: [u8; 16] = expand(&client, key)?;
-        let hp: [u8; 16] = expand(&client, hp)?;
-        Some(Self {
-            version,
-            dcid: dcid.to_vec(),
-            key: Aes128Gcm::new(&Array(key)),
-            iv: expand(&client, iv)?,
-            hp: Aes128::new(&Array(hp)),
-        })
+        let (key, iv, hp) = (expand(&client, key)?, expand(&client, iv)?, expand(&client, hp)?);
+        Some(Self { version, dcid: dcid.to_vec(), key, iv, hp })
     }
 
     pub fn is(&self, version: u32, dcid: &[u8]) -> bool {
@@ -114,7 +111,7 @@ impl Keys {
         let number = place.number;
         let sample: [u8; 16] = array(upto(datagram, place.end), number.checked_add(4)?)?;
         let mut mask = Array(sample);
-        self.hp.encrypt_block(&mut mask);
+        Aes128Enc::new(&Array(self.hp)).encrypt_block(&mut mask);
         let [m0, masks @ ..] = mask.0;
         let first = *datagram.get(place.start)? ^ (m0 & 0x0f);
         let size = usize::from(first & 3).saturating_add(1);
@@ -132,7 +129,8 @@ impl Keys {
         let full = full_number(truncated, size, largest.wrapping_add(1));
         let tag: Tag = Array(array::<TAG>(datagram, place.end.checked_sub(TAG)?)?);
         let nonce: Nonce<_> = Array(self.nonce(full));
-        self.key.decrypt_inout_detached(&nonce, header, payload.into(), &tag).ok()?;
+        let key = Aes128Gcm::new(&Array(self.key));
+        key.decrypt_inout_detached(&nonce, header, payload.into(), &tag).ok()?;
         Some((full, start))
     }
 

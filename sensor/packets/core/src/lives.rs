@@ -5,6 +5,7 @@ use crate::engine::{Core, Limits};
 use crate::facts::{Closed, Fact, Transport};
 use crate::flow::{Flow, Live, NEVER, Pair, State, other};
 use crate::link::{Around, Packet};
+use crate::memory::large;
 use crate::messages::message_kind;
 use crate::totals::{Class, Count};
 use std::cmp::Reverse;
@@ -268,15 +269,13 @@ impl Core {
     /// Closes every flow; the last `Totals`.
     pub fn finish(&mut self) {
         let now = self.now;
-        let entry = |index| {
-            self.table
-                .get(index)
-                .map(|flow| (flow.id, index, flow.reason(now, Closed::End, &self.flights.limits)))
-        };
-        let mut flows: Vec<_> = self.table.indices().filter_map(entry).collect();
-        flows.sort_unstable_by_key(|(id, ..)| *id);
-        for (_, index, reason) in flows {
-            self.conclude(index, reason);
+        let mut flows = large(self.table.len());
+        flows.extend(self.table.indices().filter_map(|index| Some((self.table.get(index)?.id, index))));
+        flows.sort_unstable();
+        for (_, index) in flows {
+            let limits = &self.flights.limits;
+            let Some(flow) = self.table.get(index) else { continue };
+            self.conclude(index, flow.reason(now, Closed::End, limits));
         }
         self.table.clear();
         self.fragments.finish(&mut self.flights.tally);

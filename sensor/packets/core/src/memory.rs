@@ -3,8 +3,8 @@
 
 /// Bytes of a cache line.
 const LINE: usize = 64;
-/// Bytes of a large page, of those processors that have them.
-#[cfg(target_os = "linux")]
+/// Bytes of a page, and of a large one, of those processors that have them.
+const PAGE: usize = 4 << 10;
 const LARGE: usize = 2 << 20;
 
 /// Asks the processor to fetch the cache lines of `slice[at]`; nothing happens beyond the end.
@@ -23,20 +23,28 @@ pub fn prefetch<T>(slice: &[T], at: usize) {
     let _ = (slice, at);
 }
 
-/// Asks for large pages behind a vector's memory, used or not: a table of flows is looked into all over, and in a
-/// virtual machine the way from an address to a small page is longer than the one to the memory itself.
-pub fn large_pages<T>(memory: &Vec<T>) {
+/// A vector with room for `count` items, and large pages behind them as far as these reach: a table of flows is looked
+/// into all over, and in a virtual machine the way from an address to a small page is longer than the one to the memory
+/// itself. Few pages are also soon there.
+pub fn large<T>(count: usize) -> Vec<T> {
+    let bytes = count.saturating_mul(size_of::<T>());
+    if bytes < LARGE {
+        return Vec::with_capacity(count);
+    }
+    // Together with what malloc adds so many large pages: only a mapping of those begins where one does.
+    let room = bytes.saturating_add(PAGE).next_multiple_of(LARGE).saturating_sub(PAGE);
+    let memory: Vec<T> = Vec::with_capacity(room.checked_div(size_of::<T>()).unwrap_or(count));
     #[cfg(target_os = "linux")]
     {
-        let start = memory.as_ptr().addr().next_multiple_of(LARGE);
-        let end = memory.as_ptr().addr().saturating_add(memory.capacity().saturating_mul(size_of::<T>()));
-        let size = (end / LARGE).saturating_mul(LARGE).saturating_sub(start);
-        if size > 0 {
-            let first = memory.as_ptr().with_addr(start).cast_mut().cast();
-            // SAFETY: advice about whole pages of one live allocation; their content stays what it is.
-            unsafe { libc::madvise(first, size, libc::MADV_HUGEPAGE) };
-        }
+        let start = memory.as_ptr().addr() & PAGE.wrapping_neg();
+        // SAFETY: advice about pages; what is in them stays what it is, whosever it is.
+        unsafe {
+            libc::madvise(
+                memory.as_ptr().with_addr(start).cast_mut().cast(),
+                bytes & LARGE.wrapping_neg(),
+                libc::MADV_HUGEPAGE,
+            )
+        };
     }
-    #[cfg(not(target_os = "linux"))]
-    let _ = memory;
+    memory
 }

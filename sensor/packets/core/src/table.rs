@@ -2,7 +2,7 @@
 
 use crate::facts::{Address, Endpoint, Transport};
 use crate::hash::Seed;
-use crate::memory::{large_pages, prefetch};
+use crate::memory::{large, prefetch};
 use std::hash::{BuildHasher, Hasher};
 
 /// Both endpoints, the lower one first, so that both directions meet.
@@ -74,7 +74,7 @@ type Cell = u64;
 struct Slots<T>(Vec<Vec<Slot<T>>>);
 
 impl<T> Slots<T> {
-    const PIECE: usize = 1 << 16;
+    const PIECE: usize = 1 << 18;
 
     fn len(&self) -> usize {
         let last = self.0.last().map_or(0, Vec::len);
@@ -95,8 +95,7 @@ impl<T> Slots<T> {
         match self.0.last_mut().filter(|last| last.len() < Self::PIECE) {
             Some(last) => last.push(slot),
             None => {
-                let mut piece = Vec::with_capacity(Self::PIECE);
-                large_pages(&piece);
+                let mut piece = large(Self::PIECE);
                 piece.push(slot);
                 self.0.push(piece);
             }
@@ -234,8 +233,9 @@ impl<T> Table<T> {
     }
 
     fn grow(&mut self) {
-        let larger = vec![0; self.cells.len().saturating_mul(2)];
-        large_pages(&larger);
+        let size = self.cells.len().saturating_mul(2);
+        let mut larger = large(size);
+        larger.resize(size, 0);
         for old in std::mem::replace(&mut self.cells, larger) {
             if old != 0 {
                 self.place(old);
