@@ -44,7 +44,7 @@ class Live:
         workers: int,
         ring: int,
         promiscuous: bool,
-        filter: Sequence[tuple[int, int, int, int]],
+        filters: Sequence[Sequence[tuple[int, int, int, int]]],
         evidence: int,
     ) -> Self: ...
     def start(self) -> None: ...

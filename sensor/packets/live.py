@@ -7,19 +7,22 @@ count what it dropped. Linux only.
 
 from __future__ import annotations
 
+import ctypes
 import errno
 import os
 import select
 import socket
 import struct
 import time
-from collections.abc import Iterator, Sequence
+from collections import deque
+from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any, Protocol
 
 from sensor.packets.engine import native
 from sensor.packets.evidence import Evidence, Kept
 from sensor.packets.facts import Fact, Frame, Limits, Watch
+from sensor.packets.filters import ETHERNET, LOOPBACK, Instruction, compiled
 from sensor.packets.portable.engine import PortableEngine
 
 if TYPE_CHECKING:
@@ -30,8 +33,7 @@ _BATCH = 1_000  # frames between two looks at the clock
 _LONGEST = 262_144  # bytes of a frame; segmentation offload makes up to 64 KiB
 _BEHIND = 200_000_000  # ns that ticks stay behind the clock: frames wait in sockets
 _SOL_PACKET, _IGNORE_OUTGOING, _STATISTICS = 263, 23, 6  # linux/socket.h, linux/if_packet.h
-_RCVBUFFORCE = 33  # asm-generic/socket.h
-_ETHERNET, _LOOPBACK = 1, 772  # linux/if_arp.h
+_RCVBUFFORCE, _ATTACH_FILTER = 33, 26  # asm-generic/socket.h
 _RAW_IP = 101
 _NS = 1_000_000_000
 
@@ -87,30 +89,10 @@ def open_live(engine: str, interfaces: Sequence[str], watch: Watch, limits: Limi
         workers=options.workers,
         ring=options.ring,
         promiscuous=options.promiscuous,
-        filter=_compiled(_both(options.filter)),
+        filters=[compiled(options.filter, name) for name in interfaces],
         evidence=options.evidence,
     )
     return opened
-
-
-def _both(expression: str) -> str:
-    """The kernel mostly takes a VLAN tag off before it filters; where it does not, offsets differ."""
-    return f"({expression}) or (vlan and ({expression}))" if expression else ""
-
-
-def _compiled(expression: str) -> list[tuple[int, int, int, int]]:
-    """A program of classic BPF, by libpcap."""
-    if not expression:
-        return []
-    from scapy.arch.common import compile_filter
-    from scapy.error import Scapy_Exception
-
-    try:
-        program = compile_filter(expression, linktype=_ETHERNET)
-    except (ImportError, Scapy_Exception) as error:
-        raise ValueError(f"filter: {error}") from None
-    found = (program.bf_insns[at] for at in range(program.bf_len))
-    return [(one.code, one.jt, one.jf, one.k) for one in found]
 
 
 class PortableLive:
@@ -122,6 +104,7 @@ class PortableLive:
         self._names = tuple(interfaces)
         self._sockets = [_socket(name, options) for name in interfaces]
         self._links = [_link(opened) for opened in self._sockets]
+        self._ahead: list[deque[Frame]] = [deque() for _ in interfaces]  # received, and not their turn yet
         self._counts = [(0, 0)] * len(interfaces)
         self._troubles: list[str] = []
         self._until: int | None = None  # frames after this time came after `stop`
@@ -160,16 +143,19 @@ class PortableLive:
             return None
         if self._until is not None:
             return self._finish()
-        ready, _, _ = select.select([opened.ins for opened in self._sockets], [], [], timeout)
-        frames = list(self._frames()) if ready else []
-        if frames:
+        ahead = any(self._ahead)
+        ready, _, _ = select.select([opened.ins for opened in self._sockets], [], [], 0 if ahead else timeout)
+        if frames := self._frames() if ready or ahead else []:
             return self._feed(frames)
         return self._engine.tick(time.time_ns() - _BEHIND)
 
     def _finish(self) -> list[Fact]:
         found: list[Fact] = []
-        while frames := [frame for frame in self._frames() if frame.time <= (self._until or 0)]:
+        until, more = self._until or 0, True
+        while more:
+            frames = [frame for frame in self._frames() if frame.time <= until]
             found += self._feed(frames)
+            more = bool(frames) or any(ahead and ahead[0].time <= until for ahead in self._ahead)
         self._count()
         for opened in self._sockets:
             opened.close()
@@ -187,19 +173,35 @@ class PortableLive:
     def kept(self) -> list[Kept]:
         return self._evidence.take() if self._evidence else []
 
-    def _frames(self) -> Iterator[Frame]:
-        for name, opened, link in zip(self._names, self._sockets, self._links, strict=True):
-            try:
-                for _ in range(_BATCH):
-                    received = _receive(opened)
-                    if received is None:
-                        break
-                    data, when = received
-                    yield Frame(when, link, data, len(data))
-            except OSError as error:
-                if error.errno != errno.ENETDOWN:
-                    raise
-                self._troubles.append(f"{name}: {error.strerror}")
+    def _frames(self) -> list[Frame]:
+        """What is there, in the order of its times: frames wait until no other interface can have older ones."""
+        now = time.time_ns()
+        whole = [now if self._drain(at) else ahead[-1].time for at, ahead in enumerate(self._ahead)]
+        found = []
+        for at, ahead in enumerate(self._ahead):
+            until = min((time for other, time in enumerate(whole) if other != at), default=now)
+            # Times to come are from before the clock was set: nobody knows their order.
+            while ahead and (ahead[0].time <= until or ahead[0].time > now or len(whole) == 1):
+                found.append(ahead.popleft())
+        found.sort(key=lambda frame: frame.time)
+        return found
+
+    def _drain(self, at: int) -> bool:
+        """Receive what an interface has, up to a batch. False: there may be more."""
+        ahead, link = self._ahead[at], self._links[at]
+        try:
+            while len(ahead) < _BATCH:
+                received = _receive(self._sockets[at])
+                if received is None:
+                    return True
+                data, when = received
+                ahead.append(Frame(when, link, data, len(data)))
+        except OSError as error:
+            if error.errno != errno.ENETDOWN:
+                raise
+            self._troubles.append(f"{self._names[at]}: {error.strerror}")
+            return True
+        return False
 
 
 def _socket(interface: str, options: Options) -> L2ListenSocket:
@@ -209,9 +211,8 @@ def _socket(interface: str, options: Options) -> L2ListenSocket:
 
     try:
         socket.if_nametoindex(interface)
-        opened = L2ListenSocket(
-            iface=interface, promisc=options.promiscuous, filter=_both(options.filter) or None
-        )
+        program = compiled(options.filter, interface)
+        opened = L2ListenSocket(iface=interface, promisc=options.promiscuous)
     except OSError as error:
         number = error.errno or errno.ENODEV
         raise OSError(number, os.strerror(number), interface) from None
@@ -221,14 +222,23 @@ def _socket(interface: str, options: Options) -> L2ListenSocket:
         opened.ins.setsockopt(socket.SOL_SOCKET, _RCVBUFFORCE, options.ring)
     except PermissionError:  # without CAP_NET_ADMIN up to net.core.rmem_max
         opened.ins.setsockopt(socket.SOL_SOCKET, socket.SO_RCVBUF, options.ring)
-    if opened.ins.getsockname()[3] == _LOOPBACK:
+    _attach(opened, program)
+    if opened.ins.getsockname()[3] == LOOPBACK:
         opened.ins.setsockopt(_SOL_PACKET, _IGNORE_OUTGOING, 1)  # it comes in as well
     return opened
 
 
 def _link(opened: L2ListenSocket) -> int:
     """LINKTYPE of what the socket gives; what has no Ethernet header begins with its network header."""
-    return 1 if opened.ins.getsockname()[3] in (_ETHERNET, _LOOPBACK) else _RAW_IP
+    return 1 if opened.ins.getsockname()[3] in (ETHERNET, LOOPBACK) else _RAW_IP
+
+
+def _attach(opened: L2ListenSocket, program: Sequence[Instruction]) -> None:
+    if program:
+        code = b"".join(struct.pack("HBBI", *one) for one in program)
+        memory = ctypes.create_string_buffer(code, len(code))
+        about = struct.pack("HL", len(program), ctypes.addressof(memory))  # struct sock_fprog, linux/filter.h
+        opened.ins.setsockopt(socket.SOL_SOCKET, _ATTACH_FILTER, about)
 
 
 def _receive(opened: L2ListenSocket) -> tuple[bytes, int] | None:

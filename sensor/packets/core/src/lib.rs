@@ -30,6 +30,8 @@ mod link;
 mod live;
 mod lives;
 mod memory;
+#[cfg(target_os = "linux")]
+mod merge;
 mod messages;
 mod names;
 mod peek;

@@ -1,12 +1,12 @@
 //! Live capture: a thread per worker, each with a ring on every interface and an engine of its own.
 
-use crate::block::{Record, spread, unpack};
+use crate::block::spread;
 use crate::engine::Core;
 use crate::evidence::{Evidence, Kept};
 use crate::facts::Fact;
-use crate::link::ETHERNET;
+use crate::merge::Queues;
 use crate::names::News;
-use crate::ring::{Instruction, RETIRE_MS, Ring, wait};
+use crate::ring::{Instruction, RETIRE_MS, Ring};
 use crate::watch::Watch;
 use std::io;
 use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
@@ -18,6 +18,8 @@ use std::time::{Duration, Instant, SystemTime, UNIX_EPOCH};
 const WAITING: usize = 1 << 18;
 /// How far the engine's time stays behind the clock: what is in an open block is older than now.
 const BEHIND: i64 = 4 * RETIRE_MS as i64 * 1_000_000;
+/// How long a packet can be in an open block: it is looked at every RETIRE_MS, and for the first time when it is empty.
+const OPEN: i64 = 2 * RETIRE_MS as i64 * 1_000_000;
 const COUNTED_EVERY: Duration = Duration::from_millis(500);
 /// Flow ids of the workers are this far apart, so that facts of all are those of one engine.
 const FLOWS: u64 = 1 << 40;
@@ -29,8 +31,8 @@ pub struct Options {
     pub promiscuous: bool,
     /// Packets kept of each watched flow; 0: none.
     pub evidence: usize,
-    /// What the kernel lets in; empty: everything.
-    pub filter: Vec<Instruction>,
+    /// What the kernel lets in at each interface; empty: everything.
+    pub filters: Vec<Vec<Instruction>>,
 }
 
 /// Packets of one interface since the start.
@@ -66,17 +68,16 @@ pub struct Shared {
 
 struct Worker {
     number: usize,
-    rings: Vec<Ring>,
+    queues: Queues,
     core: Core,
     evidence: Option<Evidence>,
     shared: Arc<Shared>,
-    records: Vec<Record>,
     counted: Instant,
 }
 
 pub struct Capture {
     pub shared: Arc<Shared>,
-    filter: Vec<Instruction>,
+    filters: Vec<Vec<Instruction>>,
     waiting: Vec<Worker>,
     threads: Vec<JoinHandle<()>>,
 }
@@ -116,21 +117,21 @@ impl Capture {
             let evidence = (options.evidence > 0).then(|| Evidence::new(options.evidence, tunnels));
             waiting.push(Worker {
                 number,
-                rings,
+                queues: Queues::new(rings),
                 core,
                 evidence,
                 shared,
-                records: Vec::new(),
                 counted: Instant::now(),
             });
         }
-        Ok(Self { shared, filter: options.filter, waiting, threads: Vec::new() })
+        Ok(Self { shared, filters: options.filters, waiting, threads: Vec::new() })
     }
 
     pub fn start(&mut self) -> io::Result<()> {
         lock(&self.shared.outbox).running = self.waiting.len();
-        for ring in self.waiting.iter().flat_map(|worker| &worker.rings) {
-            ring.admit(&self.filter)?;
+        for (ring, filter) in self.waiting.iter().flat_map(|worker| worker.queues.rings().zip(&self.filters))
+        {
+            ring.admit(filter)?;
         }
         for worker in self.waiting.drain(..) {
             let name = format!("capture-{}", worker.number);
@@ -226,47 +227,35 @@ impl Worker {
         let _presence = Presence(Arc::clone(&self.shared));
         while !self.shared.stop.load(Ordering::Acquire) {
             self.inbox();
-            if !self.blocks() {
-                wait(self.rings.iter(), RETIRE_MS as i32);
+            if !self.frames(now().saturating_sub(OPEN)) {
+                self.queues.wait();
                 self.idle();
             }
             self.report();
         }
-        for (at, ring) in self.rings.iter().enumerate() {
+        for (at, ring) in self.queues.rings().enumerate() {
             if let Err(error) = ring.shut() {
                 self.trouble(at, &error);
             }
         }
         // The blocks that were open are handed over when they are old enough.
         std::thread::sleep(Duration::from_millis(u64::from(RETIRE_MS).saturating_mul(3)));
-        while self.blocks() {}
+        while self.frames(i64::MAX) {}
         self.count();
         self.core.finish();
         self.report();
     }
 
-    /// Feeds every block that is there. False: there was none.
-    fn blocks(&mut self) -> bool {
-        let mut some = false;
-        for ring in &mut self.rings {
-            let link = ring.link;
-            let Some(block) = ring.block() else { continue };
-            self.records.clear();
-            unpack(block, link == ETHERNET, &mut self.records);
-            let block = &*block;
-            if let Some(evidence) = &mut self.evidence {
-                for record in &self.records {
-                    let data = block.get(record.start..record.end).unwrap_or_default();
-                    evidence.frame(record.time, link, data, record.length);
-                }
+    /// Feeds what is there and whose turn it is; `whole`: of rings that have nothing, what is older has been seen.
+    /// False: there was none.
+    fn frames(&mut self, whole: i64) -> bool {
+        let (core, evidence) = (&mut self.core, &mut self.evidence);
+        let some = self.queues.next(whole, now(), |frames| {
+            if let Some(evidence) = evidence {
+                frames.iter().for_each(|(time, link, data, length)| evidence.frame(time, link, data, length));
             }
-            self.core.feed(self.records.iter().map(|record| {
-                let data = block.get(record.start..record.end).unwrap_or_default();
-                (record.time, link, data, record.length)
-            }));
-            ring.release();
-            some = true;
-        }
+            core.feed(frames.iter());
+        });
         if some && self.counted.elapsed() >= COUNTED_EVERY {
             self.count();
         }
@@ -275,21 +264,20 @@ impl Worker {
 
     /// Nothing came: time goes on all the same.
     fn idle(&mut self) {
-        for (at, ring) in self.rings.iter().enumerate() {
+        for (at, ring) in self.queues.rings().enumerate() {
             if let Some(error) = ring.error() {
                 self.trouble(at, &error);
             }
         }
         if self.counted.elapsed() >= COUNTED_EVERY {
             self.count();
-            let now = SystemTime::now().duration_since(UNIX_EPOCH).unwrap_or_default().as_nanos();
-            self.core.tick(i64::try_from(now).unwrap_or(i64::MAX).saturating_sub(BEHIND));
+            self.core.tick(now().saturating_sub(BEHIND));
         }
     }
 
     fn count(&mut self) {
         self.counted = Instant::now();
-        for (ring, seen) in self.rings.iter().zip(&self.shared.seen) {
+        for (ring, seen) in self.queues.rings().zip(&self.shared.seen) {
             let (received, dropped) = ring.statistics();
             seen.received.fetch_add(received, Ordering::Relaxed);
             seen.dropped.fetch_add(dropped, Ordering::Relaxed);
@@ -331,6 +319,12 @@ impl Worker {
             lock(inbox).news.extend(news.iter().cloned());
         }
     }
+}
+
+/// The clock that packets' times are of, in nanoseconds.
+fn now() -> i64 {
+    let now = SystemTime::now().duration_since(UNIX_EPOCH).unwrap_or_default().as_nanos();
+    i64::try_from(now).unwrap_or(i64::MAX)
 }
 
 /// A fanout group is the network namespace's: the process's number keeps two sensors apart.

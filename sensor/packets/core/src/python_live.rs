@@ -19,7 +19,7 @@ pub struct Live {
 #[pymethods]
 impl Live {
     #[new]
-    #[pyo3(signature = (interfaces, watch, limits, *, workers, ring, promiscuous, filter, evidence))]
+    #[pyo3(signature = (interfaces, watch, limits, *, workers, ring, promiscuous, filters, evidence))]
     #[allow(clippy::too_many_arguments)]
     fn new(
         interfaces: Vec<String>,
@@ -28,12 +28,12 @@ impl Live {
         workers: usize,
         ring: usize,
         promiscuous: bool,
-        filter: Vec<Instruction>,
+        filters: Vec<Vec<Instruction>>,
         evidence: usize,
     ) -> PyResult<Self> {
         let core = || Ok(Core::new(self::watch(watch)?, self::limits(limits)?));
         let cores = (0..workers.max(1)).map(|_| core()).collect::<PyResult<_>>()?;
-        let capture = Capture::open(Options { interfaces, ring, promiscuous, filter, evidence }, cores);
+        let capture = Capture::open(Options { interfaces, ring, promiscuous, filters, evidence }, cores);
         let capture = capture.map_err(|(interface, error)| match error.raw_os_error() {
             Some(code) => {
                 let text = error.to_string();
