@@ -7,24 +7,21 @@ read here. A file is hostile input: no length is believed before the bytes are t
 
 from __future__ import annotations
 
-import itertools
 import struct
 import sys
-import zlib
 from collections.abc import Iterator
 from pathlib import Path
-from typing import BinaryIO, Protocol, cast
+from typing import Protocol
 
 import dpkt
-import zstandard
 
 from sensor.frozen import dataclass
+from sensor.packets.compressed import BROKEN, CHUNK, chunks
 from sensor.packets.errors import Damaged, NotACapture
 from sensor.packets.facts import Frame
 
 __all__ = ["Capture", "Damaged", "NotACapture", "frames"]
 
-CHUNK = 1 << 20
 MAX_RECORD = 256 << 20  # no link layer has frames near this size; larger claims are damage
 MAX_INTERFACES = 65_536  # per pcapng section
 MAX_TIME = (1 << 63) - 1
@@ -211,8 +208,9 @@ class Capture:
         self._file = sys.stdin.buffer if self.name == "-" else Path(source).open("rb", CHUNK)  # noqa: SIM115 (see close)
         self._base = 0  # offset in the decompressed file of the first byte of `_data`
         self._data = b""
+        self._broken = ""  # why there is no more of it
         try:
-            self._chunks = _chunks(self._file)
+            self._chunks = chunks(self._file)
             self._format = self._sniff()
         except BaseException:
             self.close()
@@ -235,12 +233,10 @@ class Capture:
 
     def __iter__(self) -> Iterator[list[Frame]]:
         """Batches of frames, each from about a MiB of the file."""
-        need, broken, more = 0, "", True
+        need, more = 0, True
         while more:
-            try:
-                more = self._fill(need)
-            except _BROKEN as error:
-                more, broken = False, f"decompression failed: {error}"
+            more = self._fill(need)
+            broken = f"decompression failed: {self._broken}" if self._broken else ""
             batch: list[Frame] = []
             try:
                 used, need = self._format.parse(self._data, batch)
@@ -255,23 +251,23 @@ class Capture:
             raise Damaged(self.name, self._base, broken)
 
     def _fill(self, need: int) -> bool:
-        """Reads on until there is a chunk more and `need` bytes altogether. False at the end of the file."""
-        pieces, held = [self._data], len(self._data)
+        """Reads on until there is a chunk more and `need` bytes altogether. False at the end: see `_broken`."""
+        pieces, held, more = [self._data], len(self._data), False
         try:
             for chunk in self._chunks:
                 pieces.append(chunk)
                 held += len(chunk)
-                if held >= need:
-                    return True
-            return False
-        finally:
-            self._data = b"".join(pieces)
+                if more := held >= need:
+                    break
+        except BROKEN as error:
+            more, self._broken = False, str(error)
+        self._data = b"".join(pieces)
+        return more
 
     def _sniff(self) -> _Format:
-        try:
-            self._fill(Pcap.HEADER)
-        except _BROKEN as error:
-            raise NotACapture(f"{self.name}: cannot be decompressed: {error}") from error
+        self._fill(Pcap.HEADER)
+        if self._broken and not self._data:
+            raise NotACapture(f"{self.name}: cannot be decompressed: {self._broken}")
         head = self._data[: Pcap.HEADER]
         if head[:4] == _SECTION:
             return Pcapng()
@@ -281,54 +277,6 @@ class Capture:
             )
         self._base, self._data = Pcap.HEADER, self._data[Pcap.HEADER :]
         return Pcap(head)
-
-
-_BROKEN = (EOFError, zlib.error, zstandard.ZstdError)
-
-
-def _chunks(file: BinaryIO) -> Iterator[bytes]:
-    """The file's bytes, decompressed if it begins like gzip or zstd, in pieces of bounded size."""
-    first = file.read(CHUNK)
-    if first[:2] == b"\x1f\x8b":
-        return _gunzip(first, file)
-    if first[:4] == b"\x28\xb5\x2f\xfd":
-        return _unzstd(first, file)
-    return itertools.chain((first,) if first else (), iter(lambda: file.read(CHUNK), b""))
-
-
-def _gunzip(data: bytes, file: BinaryIO) -> Iterator[bytes]:
-    """Any number of gzip members, one after the other (RFC 1952 2.2); what follows the last is padding."""
-    while data:
-        member = zlib.decompressobj(wbits=31)
-        while not member.eof:
-            if piece := member.decompress(data, 1 << 16):
-                yield piece
-            data = member.unconsumed_tail or member.unused_data
-            if not data and not (data := file.read(CHUNK)) and not member.eof:
-                raise EOFError("the gzip stream ends early")
-        if not data.startswith(b"\x1f\x8b"):
-            return
-
-
-def _unzstd(data: bytes, file: BinaryIO) -> Iterator[bytes]:
-    source = itertools.chain((data,), iter(lambda: file.read(CHUNK), b""))
-    reader = zstandard.ZstdDecompressor().stream_reader(
-        cast(BinaryIO, _Feed(source)), read_across_frames=True
-    )
-    # One block at a time (RFC 8878 3.1.1.2.4), so that what precedes a broken block is not lost.
-    yield from iter(lambda: reader.read(1 << 17), b"")
-
-
-class _Feed:
-    """Chunks as what zstandard reads from."""
-
-    def __init__(self, chunks: Iterator[bytes]) -> None:
-        self._chunks, self._rest = chunks, b""
-
-    def read(self, size: int) -> bytes:
-        data = self._rest or next(self._chunks, b"")
-        self._rest = data[size:]
-        return data[:size]
 
 
 def frames(source: str | Path) -> Iterator[list[Frame]]:

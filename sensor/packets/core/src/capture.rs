@@ -146,7 +146,7 @@ impl Pcapng {
             return Step::More(BLOCK);
         };
         let length = size as usize;
-        if length < BLOCK || length % 4 != 0 || length > MAX_RECORD {
+        if length < BLOCK || !length.is_multiple_of(4) || length > MAX_RECORD {
             return Step::Damaged(format!("a block of type {kind} claims {size} bytes"));
         }
         let Some(block) = rest.get(..length) else { return Step::More(length) };

@@ -386,7 +386,7 @@ fn is_wireguard(datagram: &[u8]) -> bool {
         Some([1, 0, 0, 0]) => size == 148,
         Some([2, 0, 0, 0]) => size == 92,
         Some([3, 0, 0, 0]) => size == 64,
-        Some([4, 0, 0, 0]) => size >= 32 && size % 16 == 0,
+        Some([4, 0, 0, 0]) => size >= 32 && size.is_multiple_of(16),
         _ => false,
     }
 }

@@ -56,6 +56,7 @@ mod walk;
 mod watch;
 mod wheel;
 mod wire;
+mod zstd;
 
 /// `sensor._core`.
 #[cfg(feature = "python")]

@@ -1,7 +1,7 @@
 //! Where a capture's bytes come from: a file, or what a decompressor makes of it.
 
+use crate::zstd::{self, Zstd};
 use flate2::bufread::GzDecoder;
-use ruzstd::decoding::{FrameDecoder, StreamingDecoder};
 use std::fs::File;
 use std::io::{self, BufRead, BufReader, ErrorKind, Read};
 use std::path::Path;
@@ -39,9 +39,9 @@ impl Source {
         let mut input = BufReader::with_capacity(INPUT, counted);
         let magic = input.fill_buf()?;
         let reader: Box<dyn Read + Send + Sync> = if magic.starts_with(&[0x1f, 0x8b]) {
-            Box::new(Gzip { decoder: Some(GzDecoder::new(input)) })
-        } else if magic.starts_with(&[0x28, 0xb5, 0x2f, 0xfd]) {
-            Box::new(Zstd { decoder: None, rest: Some(input) })
+            Box::new(Gzip { decoder: Some(GzDecoder::new([].as_slice().chain(input))) })
+        } else if zstd::begins(magic) {
+            Box::new(Zstd::new(input))
         } else {
             Box::new(input)
         };
@@ -70,48 +70,36 @@ impl Source {
 
 /// Any number of gzip members (RFC 1952 2.2); what follows the last is padding.
 struct Gzip {
-    decoder: Option<GzDecoder<Input>>,
+    decoder: Option<GzDecoder<Member>>,
 }
+
+/// A member's first byte, when it had to be taken to see the second, and what follows.
+type Member = io::Chain<&'static [u8], Input>;
 
 impl Read for Gzip {
     fn read(&mut self, out: &mut [u8]) -> io::Result<usize> {
         while let Some(decoder) = &mut self.decoder {
-            let count = decoder.read(out)?;
+            let count = decoder.read(out).map_err(named)?;
             if count > 0 || out.is_empty() {
                 return Ok(count);
             }
-            let Some(mut rest) = self.decoder.take().map(GzDecoder::into_inner) else { break };
-            if rest.fill_buf()?.starts_with(&[0x1f, 0x8b]) {
-                self.decoder = Some(GzDecoder::new(rest));
+            let Some((_, mut rest)) = self.decoder.take().map(|done| done.into_inner().into_inner()) else {
+                break;
+            };
+            if rest.fill_buf()?.starts_with(&[0x1f]) {
+                rest.consume(1);
+                if rest.fill_buf()?.starts_with(&[0x8b]) {
+                    self.decoder = Some(GzDecoder::new([0x1f].as_slice().chain(rest)));
+                }
             }
         }
         Ok(0)
     }
 }
 
-/// Frames of zstd one after the other (RFC 8878 3.1).
-struct Zstd {
-    decoder: Option<StreamingDecoder<Input, FrameDecoder>>,
-    rest: Option<Input>,
-}
-
-impl Read for Zstd {
-    fn read(&mut self, out: &mut [u8]) -> io::Result<usize> {
-        loop {
-            if let Some(decoder) = &mut self.decoder {
-                let count = decoder.read(out)?;
-                if count > 0 || out.is_empty() {
-                    return Ok(count);
-                }
-            }
-            if let Some(decoder) = self.decoder.take() {
-                self.rest = Some(decoder.into_inner());
-            }
-            let Some(mut rest) = self.rest.take() else { return Ok(0) };
-            if rest.fill_buf()?.is_empty() {
-                return Ok(0);
-            }
-            self.decoder = Some(StreamingDecoder::new(rest).map_err(io::Error::other)?);
-        }
+fn named(error: io::Error) -> io::Error {
+    if error.kind() == ErrorKind::UnexpectedEof {
+        return io::Error::other("the gzip stream ends early");
     }
+    error
 }

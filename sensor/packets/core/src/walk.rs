@@ -64,6 +64,8 @@ pub struct Walker {
     offset: u64,
     /// The beginning of the next record, read already.
     rest: Vec<u8>,
+    /// Why there is no more than the file's head.
+    broken: Option<io::Error>,
 }
 
 impl Walker {
@@ -71,8 +73,8 @@ impl Walker {
         let mut source = Source::open(path).map_err(Failure::Io)?;
         let mut head = [0; HEADER];
         let (have, end) = source.fill(&mut head);
-        let head = upto(&head, have);
-        if let (Some(Err(error)), true) = (end, head.is_empty()) {
+        let (head, broken) = (upto(&head, have), end.and_then(Result::err));
+        if let (Some(error), true) = (&broken, head.is_empty()) {
             return Err(Failure::NotACapture(format!("cannot be decompressed: {error}")));
         }
         let Some((format, at)) = Format::detect(head) else {
@@ -81,7 +83,7 @@ impl Walker {
             return Err(Failure::NotACapture(format!("neither pcap nor pcapng (it begins with {head})")));
         };
         let rest = from(head, at).to_vec();
-        Ok(Self { source, size, format, offset: at as u64, rest })
+        Ok(Self { source, size, format, offset: at as u64, rest, broken })
     }
 
     /// Reads the next part into `part`, whose memory is used again.
@@ -96,7 +98,10 @@ impl Walker {
             start.copy_from_slice(&self.rest);
         }
         loop {
-            let (count, end) = self.source.fill(part.data.get_mut(have..).unwrap_or_default());
+            let (count, end) = match self.broken.take() {
+                None => self.source.fill(part.data.get_mut(have..).unwrap_or_default()),
+                Some(error) => (0, Some(Err(error))),
+            };
             have = have.saturating_add(count);
             let data = part.data.get(..have).unwrap_or_default();
             let before = at;
