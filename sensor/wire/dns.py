@@ -23,6 +23,7 @@ from sensor.wire.names import NAME_MAX, clean_name, escape
 A, CNAME, AAAA, SVCB, HTTPS, OPT = 1, 5, 28, 64, 65, 41
 ECH_VERSION = 0xFE0D  # RFC 9849 4
 RECORDS = 512  # looked at per section; a 64 KiB message could hold thousands
+HOPS = 127  # pointers followed in a name, which has no more labels (RFC 1035 2.3.4)
 TEXT_MAX = 1_024  # characters kept of one record's data
 MDNS_FLUSH = 0x8000  # RFC 6762 10.2, top bit of the class
 
@@ -138,7 +139,7 @@ def _uncompressed(raw: bytes) -> str | None:
 def _compressed(cursor: Cursor) -> str:
     data, pos, have = cursor.data, cursor.pos, cursor.have
     labels: list[bytes] = []
-    size, behind, limit = 0, 0, pos
+    size, behind, limit, hops = 0, 0, pos, 0
     while pos < have:
         length = data[pos]
         if length == 0:
@@ -154,7 +155,8 @@ def _compressed(cursor: Cursor) -> str:
         elif length >= 192 and pos + 2 <= have:
             behind = behind or pos + 2
             pos = (length & 63) << 8 | data[pos + 1]
-            if pos >= limit:  # only backwards, so that it ends
+            hops += 1
+            if pos >= limit or hops > HOPS:  # only backwards, so that it ends
                 break
             limit = pos
         else:
@@ -174,7 +176,8 @@ def _records(cursor: Cursor, count: int, known: dict[bytes, str], found: list[_R
     data, have = cursor.data, cursor.have
     for _ in range(min(count, RECORDS)):
         pointer = data[cursor.pos : cursor.pos + 2]
-        if name := known.get(pointer, ""):
+        name = known.get(pointer)
+        if name is not None:
             cursor.pos += 2
         else:
             name = read_name(cursor)
@@ -271,7 +274,7 @@ def parse_dns(payload: bytes) -> DnsMessage:
     question, qtype = _questions(cursor, questions)
     answers: list[_Raw] = []
     additional: list[_Raw] = []
-    cut, known = bool(flags & 0x0200), {_QUESTION: question}
+    cut, known = bool(flags & 0x0200), {_QUESTION: question} if questions else {}
     try:
         _records(cursor, answering, known, answers)
         if authority or further:
@@ -362,6 +365,11 @@ class TcpMessages:
 
     def __init__(self) -> None:
         self._buffer = bytearray()
+
+    @property
+    def held(self) -> int:
+        """Bytes of the message that is not whole."""
+        return len(self._buffer)
 
     def feed(self, data: bytes) -> list[bytes]:
         """Takes the next bytes in order; returns the messages now whole. `Malformed`: this is not DNS."""

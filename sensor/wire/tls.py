@@ -247,7 +247,7 @@ def dtls_client_hello(datagram: bytes) -> ClientHello | None:
         if offset + len(body) > length:
             raise Malformed("fragment beyond its message")
         whole = length
-        parts[offset] = max(body, parts.get(offset, b""), key=len)
+        parts[offset] = max(parts.get(offset, b""), body, key=len)  # of two as long, the first that came
     message = b""
     for offset in sorted(parts):
         if offset > len(message):

@@ -74,7 +74,7 @@ class PortableEngine:
                 or time >= side.flow.closed_due
             ):
                 side = self._edge(time, header, around, side)
-                seq += flags >> 1 & 1  # a SYN has a sequence number of its own
+                seq = (seq + (flags >> 1 & 1)) % SPAN  # a SYN has a sequence number of its own
             self._frames += 1
             self._count(side, time, frame.length, header, around, seq)
             if self._whole is not None:

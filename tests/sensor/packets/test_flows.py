@@ -9,6 +9,8 @@ import pytest
 from scapy.layers.dns import DNS, DNSQR, DNSRR
 
 from sensor.packets.facts import Frame, Limits, Message, Opened, Progress, Totals, Watch
+from sensor.wire.quic import VERSION_2
+from tests.sensor.packets import scenarios
 from tests.sensor.packets.build import (
     ACK,
     CLIENT,
@@ -33,7 +35,16 @@ from tests.sensor.packets.build import (
     udp,
 )
 from tests.sensor.packets.conftest import Make
-from tests.sensor.wire.samples import crypto, handshake, hello_body, initial, openssl_hello, records, sni
+from tests.sensor.wire.samples import (
+    crypto,
+    dtls_records,
+    handshake,
+    hello_body,
+    initial,
+    openssl_hello,
+    records,
+    sni,
+)
 
 HELLO = openssl_hello("api.openai.com")
 LONG = records(handshake(hello_body([sni(b"chat.example.org"), (21, bytes(4_000))])), 16_000)
@@ -134,6 +145,13 @@ def test_a_hello_that_begins_before_the_first_segment_seen(engine: Make) -> None
 def test_sequence_numbers_wrap(engine: Make) -> None:
     talk = Talk(isn=(1 << 32) - 20).hands().up(HELLO[:100]).up(HELLO[100:])
     assert opened(run(engine(OPENAI, LIMITS), talk.frames)).client_bytes == HELLO
+
+
+def test_a_syn_may_have_the_last_sequence_number(engine: Make) -> None:
+    last = (1 << 32) - 1
+    talk = Talk().up(b"?").down(b"first", seq=last - 5).down(b"third", SYN | ACK, seq=last)
+    talk.down(b"2", seq=last)
+    assert opened(run(engine(EVERYTHING, LIMITS), talk.frames)).server_bytes == b"first2third"
 
 
 def test_client_is_who_sends_the_hello(engine: Make) -> None:
@@ -358,6 +376,22 @@ def test_the_first_flight_is_bounded(engine: Make) -> None:
     assert opened(run(engine(EVERYTHING, LIMITS), talk.frames)).name == "chat.example.org"
 
 
+@pytest.mark.parametrize(
+    "version", [1, VERSION_2, *range(0xFF000016, 0xFF000023), 0xFACEB001, 0xFACEB002, 0xFACEB00E]
+)
+def test_every_quic_version_whose_keys_are_known(engine: Make, version: int) -> None:
+    hello = handshake(hello_body([sni(b"api.openai.com")]))
+    frames = datagrams((True, initial(crypto(0, hello), version=version)))
+    first = opened(run(engine(EVERYTHING, LIMITS), frames))
+    assert (first.name, first.name_source, first.quic_version) == ("api.openai.com", "quic_sni", version)
+
+
+def test_of_two_dtls_fragments_the_first_counts(engine: Make) -> None:
+    hellos = [hello_body([sni(name)], cookie=b"") for name in (b"api.openai.com", b"www.example.co")]
+    frames = datagrams((True, b"".join(dtls_records(hello)[0] for hello in hellos)))
+    assert opened(run(engine(EVERYTHING, LIMITS), frames)).name == "api.openai.com"
+
+
 def test_server_bytes_are_bounded(engine: Make) -> None:
     talk = Talk().hands().up(HELLO).down(bytes(3_000)).down(bytes(3_000)).down(bytes(3_000))
     assert opened(run(engine(OPENAI, LIMITS), talk.frames)).server_bytes == bytes(4_096)
@@ -403,6 +437,21 @@ def test_names_are_learnt_from_answers(engine: Make, watch: Watch, name: str) ->
     facts = run(engine(watch, LIMITS), [lookup("api.openai.com."), *talk.frames])
     found = [(fact.name, fact.name_source) for fact in only(facts, Opened) if fact.flow.transport == "tcp"]
     assert found == ([(name, "dns")] if name else [])
+
+
+@pytest.mark.parametrize(("hops", "source"), [(127, "dns"), (128, "ip")])
+def test_a_name_of_many_pointers(engine: Make, hops: int, source: str) -> None:
+    """Each pointer of a record's data leads to the one before, the next record's name to the last."""
+    ask = scenarios.name(b"api.openai.com")
+    message = struct.pack(">HHHHHH", 7, 0x8180, 1, 2, 0, 0) + ask + struct.pack(">HH", 1, 1)
+    at = len(message) + 11
+    chain = b"".join(struct.pack(">H", 0xC000 | pos) for pos in (12, *range(at, at + 2 * hops - 4, 2)))
+    message += b"\0" + struct.pack(">HHIH", 16, 1, 60, len(chain)) + chain
+    message += struct.pack(">HHHIH", 0xC000 | at + 2 * hops - 4, 1, 1, 60, 4) + bytes((192, 0, 2, 1))
+    watch = replace(OPENAI, networks=("192.0.2.0/24",))
+    frames = datagrams((False, message), dport=53) + Talk().hands().up(b"hello").frames
+    found = only(run(engine(watch, LIMITS), frames), Opened)
+    assert [fact.name_source for fact in found if fact.flow.transport == "tcp"] == [source]
 
 
 def test_what_is_learnt_holds_for_that_client_and_its_time(engine: Make) -> None:

@@ -15,6 +15,8 @@ const ECH_KEY: u16 = 5;
 const ECH_VERSION: u16 = 0xfe0d;
 /// Looked at per section; a 64 KiB message could hold thousands.
 const RECORDS: u16 = 512;
+/// Pointers followed in a name, which has no more labels (RFC 1035 2.3.4).
+const HOPS: u32 = 127;
 const NAME_MAX: usize = 255;
 
 /// Name of the first question and whether this is a response. `Ok(None)`: there is no question.
@@ -76,7 +78,7 @@ fn walk_name(cursor: &mut Cursor<'_>, data: &[u8], mut each: impl FnMut(&[u8])) 
     let have = cursor.end.min(data.len());
     let data = data.get(..have).unwrap_or(data);
     let (mut pos, mut limit) = (cursor.pos, cursor.pos);
-    let (mut size, mut behind) = (0_usize, None);
+    let (mut size, mut behind, mut hops) = (0_usize, None, 0_u32);
     while let Some(&length) = data.get(pos) {
         let after = pos.saturating_add(1).saturating_add(usize::from(length));
         match length {
@@ -97,7 +99,8 @@ fn walk_name(cursor: &mut Cursor<'_>, data: &[u8], mut each: impl FnMut(&[u8])) 
                 let Some(&low) = data.get(pos.saturating_add(1)) else { break };
                 behind = behind.or(Some(pos.saturating_add(2)));
                 pos = usize::from(length & 63) << 8 | usize::from(low);
-                if pos >= limit {
+                hops = hops.saturating_add(1);
+                if pos >= limit || hops > HOPS {
                     break; // only backwards, so that it ends
                 }
                 limit = pos;

@@ -34,7 +34,7 @@ const SALTS_DRAFT: [(u32, Salt); 4] = [
     (33, SALT_1),
     (29, hex("afbfec289993d24c9e9786f19c6111e04390a899")),
     (23, hex("c3eef712c72ebb5a11a7d2432bb46365bef9f502")),
-    (22, hex("7fbcdb0e7c66bbe9c193a96cd21519ebd7a02644")),
+    (22, hex("7fbcdb0e7c66bbe9193a96cd21519ebd7a02644a")),
 ];
 
 const fn nibble(digit: u8) -> u8 {
