@@ -24,7 +24,7 @@ __all__ = ["Capture", "Damaged", "NotACapture", "frames"]
 
 MAX_RECORD = 256 << 20  # no link layer has frames near this size; larger claims are damage
 MAX_INTERFACES = 65_536  # per pcapng section
-MAX_TIME = (1 << 63) - 1
+MAX_TIME = 1 << 62  # in the year 2116; leaves room for what an engine adds in 64 bits
 NS = 1_000_000_000
 
 
@@ -164,6 +164,8 @@ class Pcapng:
 
 def _interface(order: str, block: bytes) -> _Interface:
     """An interface description block: link type, snap length, options if_tsresol (9) and if_tsoffset (14)."""
+    if len(block) < 20:
+        raise IndexError(f"{len(block)} bytes")
     link, snap = struct.unpack_from(order + "HxxI", block, 8)
     multiply, divide, offset = 1000, 1, 0
     for code, data in _options(order, block[16:-4]):

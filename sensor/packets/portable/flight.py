@@ -10,7 +10,7 @@ from sensor.packets.portable.flows import Flow, Side, State
 from sensor.packets.portable.fragments import Pending
 from sensor.packets.portable.names import Names
 from sensor.packets.portable.totals import Tally
-from sensor.packets.portable.watch import Watch, under
+from sensor.packets.portable.watch import Watch
 from sensor.wire.cursor import Malformed
 from sensor.wire.names import is_address
 from sensor.wire.peek import Peek, peek
@@ -224,7 +224,7 @@ class Flights:
         name = flow.name if flow.source in WIRE_SOURCES else ""
         if 853 in ports:
             return "dot" if flow.tcp else "doq"
-        if under(self._watch.resolvers, flow.name) or (
+        if self._watch.resolver(flow.name) or (
             flow.server.port == 443 and flow.server.address in self._watch.resolver_ips
         ):
             return "doh"

@@ -24,7 +24,8 @@ class Watch:
         self.names = watch.names
         self.patterns = _patterns(watch.patterns)
         self.networks = Networks(watch.networks)
-        self.paths = tuple(sorted(watch.paths))
+        # Clients send UTF-8 (RFC 3987 3.1), and a request's path is decoded as Latin-1.
+        self.paths = tuple(sorted(path.encode().decode("latin-1") for path in watch.paths))
         self.ports = watch.ports
         self.fronts = watch.fronts
         self.resolvers = watch.resolvers
@@ -39,6 +40,9 @@ class Watch:
     def _pattern(self, name: str) -> bool:
         pattern = self.patterns.get(name.count("."))
         return pattern is not None and pattern.fullmatch(name) is not None
+
+    def resolver(self, name: str) -> bool:
+        return bool(name) and under(self.resolvers, name)
 
     def path(self, path: str) -> bool:
         return path.startswith(self.paths)

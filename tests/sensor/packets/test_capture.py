@@ -102,6 +102,11 @@ def test_pcapng_sections_start_over_in_their_own_byte_order(tmp_path: Path) -> N
     assert [(frame.link, frame.time) for frame in read(put(tmp_path, data))] == [(1, 1000), (12, 2000)]
 
 
+def test_times_leave_room_for_what_is_added_to_them(tmp_path: Path) -> None:
+    data = section("<") + interface("<", 1, tsresol=b"\0") + enhanced("<", 0, (1 << 64) - 1, b"a")
+    assert read(put(tmp_path, data)) == [Frame(1 << 62, 1, b"a", 1)]
+
+
 def test_pcapng_simple_and_obsolete_blocks(tmp_path: Path) -> None:
     data = section("<") + interface("<", 1, snap=4) + enhanced("<", 0, 9, b"a")
     data += block("<", 3, struct.pack("<I", 6) + b"abcd")
@@ -179,6 +184,7 @@ NG = section("<") + interface("<", 1) + b"".join(enhanced("<", 0, n, bytes(100))
             "50 bytes in a block",
         ),
         (NG + block("<", 6, b"short"), 20, len(NG), "cannot be read"),
+        (NG + block("<", 1, struct.pack("<HH", 1, 0)), 20, len(NG), "cannot be read"),
         (NG + block("<", 0x0A0D0D0A, b"nonsense"), 20, len(NG), "byte-order magic"),
     ],
 )

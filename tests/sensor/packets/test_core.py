@@ -75,6 +75,11 @@ STORED: dict[str, Callable[[], bytes]] = {
     "other byte order": lambda: capture(TAKEN, order=">"),
     "gzip": lambda: gzip.compress(PLAIN[:9_000]) + gzip.compress(PLAIN[9_000:]) + bytes(600),
     "zstd": lambda: zstandard.compress(PLAIN[:9_000]) + zstandard.compress(PLAIN[9_000:]),
+    "latest times": lambda: (
+        section("<")
+        + interface("<", 1, tsresol=b"\0")
+        + b"".join(enhanced("<", 0, (1 << 64) - 1, one.data, one.length) for one in TAKEN)
+    ),
     "pcapng": lambda: (
         section("<")
         + interface("<", 1, tsresol=b"\x09")
@@ -113,8 +118,9 @@ def test_a_file_that_ends_early(tmp_path: Path, what: str) -> None:
         capture(TAKEN[:3]) + b"\xff" * 40,
         section(">") + interface(">", 1) + enhanced(">", 7, 0, b"no such interface"),
         section("<") + interface("<", 1)[:-4] + b"\0\0\0\0",
+        section("<") + block("<", 1, struct.pack("<HH", 1, 0)) + enhanced("<", 0, 1, b"a"),
     ],
-    ids=["length", "interface", "two lengths"],
+    ids=["length", "interface", "two lengths", "short interface"],
 )
 def test_what_makes_no_sense(tmp_path: Path, raw: bytes) -> None:
     path = tmp_path / "some.pcap"

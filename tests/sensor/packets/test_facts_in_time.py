@@ -227,6 +227,14 @@ def test_a_later_request_is_found(engine: Make) -> None:
     assert only(run(engine(HTTP, LIMITS), many.up(REQUEST).frames), Opened) == []
 
 
+def test_a_path_is_watched_as_clients_send_it(engine: Make) -> None:
+    """In UTF-8 (RFC 3987 3.1)."""
+    watch = Watch(paths=frozenset({"/caf\xe9/"}))
+    for path, watched in ((b"/caf\xc3\xa9/1", True), (b"/caf\xe9/1", False)):
+        talk = Talk(dport=8_000).hands().up(b"GET " + path + b" HTTP/1.1\r\nHost: www.local\r\n\r\n")
+        assert len(only(run(engine(watch, LIMITS), talk.frames), Opened)) == watched
+
+
 @pytest.mark.parametrize(
     "outer", [b"CONNECT api.openai.com:443 HTTP/1.1\r\n\r\n", b"\5\1\0\5\1\0\3\x0eapi.openai.com\1\xbb"]
 )
@@ -334,6 +342,7 @@ def test_classes_of_connections(engine: Make) -> None:
     assert kind(Talk(dport=853).hands().up(HELLO)) == "dot"
     assert kind(Talk().hands().up(HELLO), Watch(resolvers=frozenset({"api.openai.com"}))) == "doh"
     assert kind(Talk().hands().up(HELLO), Watch(resolver_ips=frozenset({"192.0.2.1"}))) == "doh"
+    assert kind(Talk().hands(), Watch(resolvers=frozenset({""}))) == "unnamed"
 
 
 def test_encrypted_dns_is_counted_and_not_reported(engine: Make) -> None:

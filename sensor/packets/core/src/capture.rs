@@ -7,6 +7,8 @@ const MAX_RECORD: usize = 256 << 20;
 /// Per pcapng section.
 const MAX_INTERFACES: usize = 65_536;
 const SECOND: i64 = 1_000_000_000;
+/// In the year 2116; leaves room for what an engine adds.
+const MAX_TIME: i64 = 1 << 62;
 /// Longest file header.
 pub const HEADER: usize = 24;
 
@@ -226,7 +228,7 @@ impl Interface {
         let stamp = u128::from(high) << 32 | u128::from(low);
         let nanos = stamp.saturating_mul(self.multiply).checked_div(self.divide).unwrap_or_default();
         let time = i128::try_from(nanos).unwrap_or(i128::MAX).saturating_add(self.offset);
-        i64::try_from(time.max(0)).unwrap_or(i64::MAX)
+        i64::try_from(time.max(0)).unwrap_or(MAX_TIME).min(MAX_TIME)
     }
 }
 
