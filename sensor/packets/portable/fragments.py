@@ -10,6 +10,7 @@ from sensor.packets.portable.headers import Fragment
 from sensor.packets.portable.totals import Tally
 
 MAX = 65_535
+PIECES = 256  # held of a datagram: the largest comes in 119 over links of 576 bytes (RFC 791 3.1)
 
 Key = tuple[bytes, int, int]
 
@@ -90,6 +91,9 @@ class Fragments:
             end = min(end, pending.size)
         if fragment.offset < end:
             pending.add(fragment.offset, end, fragment.data)
+        if len(pending.pieces) > PIECES:
+            self._lose(fragment.key)
+            return None
         if pending.have != pending.size or pending.protocol < 0:
             return None
         return self._table.pop(fragment.key)

@@ -242,6 +242,21 @@ def test_the_fragment_table_is_bounded(engine: Make) -> None:
     assert "flows" not in totals(facts)
 
 
+@pytest.mark.parametrize(("pieces", "lost"), [(256, 0), (257, 257)])
+def test_a_datagram_in_very_many_fragments(engine: Make, pieces: int, lost: int) -> None:
+    """It would take many times its size in memory."""
+    parts = [
+        frame(ethernet(ipv4(bytes(8), 17, ident=7, fragment=at | 0x2000 * (at + 1 < pieces))), START + at)
+        for at in range(pieces)
+    ]
+    parts[0] = frame(ethernet(ipv4(udp(b"")[:8], 17, ident=7, fragment=0x2000)), START)
+    for order in (parts, parts[::-1]):
+        said = totals(run(engine(OPENAI, LIMITS), order))
+        assert said.get("fragments_lost", 0) == lost
+        assert said["frames"] == pieces
+        assert said.get("flows", 0) == (not lost)
+
+
 def test_a_fragment_beyond_the_datagram(engine: Make) -> None:
     ping_of_death = frame(ethernet(ipv4(bytes(80), 17, ident=1, fragment=0x1FFF)))
     (fact,) = only(run(engine(EVERYTHING, LIMITS), [ping_of_death]), Totals)

@@ -6,6 +6,9 @@ use crate::link::{Fragment, FragmentKey};
 use crate::totals::{Count, Tally};
 use std::collections::{BTreeMap, HashMap};
 
+/// Held of a datagram: the largest comes in 119 over links of 576 bytes (RFC 791 3.1).
+const PIECES: usize = 256;
+
 /// A datagram whose fragments are coming.
 pub struct Pending {
     /// Time of its first fragment.
@@ -123,6 +126,10 @@ impl Fragments {
         end = end.min(pending.size.unwrap_or(end));
         if fragment.offset < end {
             pending.add(fragment.offset, end, fragment.data);
+        }
+        if pending.pieces.len() > PIECES {
+            self.lose(&key, tally);
+            return None;
         }
         if pending.size != Some(pending.have) || pending.protocol.is_none() {
             return None;
