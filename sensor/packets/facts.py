@@ -46,7 +46,8 @@ COUNTERS = (
 class Limits:
     """Every bound of an engine, with the reason for its size. One object for either engine.
 
-    Worst-case memory is about flows * 600 B + held * 16 KiB + fragments * 64 KiB.
+    Worst-case memory is about flows * 600 B + held * 40 KiB + waiting + fragments * 100 KiB + names * 400 B, and
+    bursts * 40 B for each flow that is reported.
     """
 
     flows: int = 1_000_000  # entries of the flow table
@@ -54,6 +55,7 @@ class Limits:
     first_flight: int = 16_384  # bytes kept of a client's first flight; a TLS record's maximum (RFC 8446 5.1)
     server_bytes: int = 4_096  # bytes kept of the server's first flight: ServerHello, response head
     segments: int = 64  # out-of-order segments held per direction
+    waiting: int = 67_108_864  # bytes of all flows that wait for others: HTTP in clear, DNS over TCP
     datagrams: int = 16  # QUIC datagrams looked at before a flow is given up as unreadable
     fragments: int = 1_024  # datagrams in reassembly
     fragment_ns: int = 30_000_000_000  # RFC 791 3.2 suggests 15 s, RFC 8200 4.5 sixty

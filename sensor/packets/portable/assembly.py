@@ -4,6 +4,20 @@ from __future__ import annotations
 
 SPAN = 1 << 32
 HALF = 1 << 31
+PIECE = 64  # about what it costs to hold one, besides its bytes
+
+
+class Waiting:
+    """Bytes of all flows that wait for others, where nothing else bounds them."""
+
+    __slots__ = ("bytes", "most")
+
+    def __init__(self, most: int) -> None:
+        self.bytes, self.most = 0, most
+
+    @property
+    def full(self) -> bool:
+        return self.bytes > self.most
 
 
 class Stream:
@@ -39,6 +53,10 @@ class Stream:
         self.held_bytes = 0
         self.full = False  # something was refused for `limit`, or `limit` bytes are here
         self.lost = 0  # bytes refused
+
+    @property
+    def weight(self) -> int:
+        return self.held_bytes + PIECE * len(self.held)
 
     def push(self, seq: int, data: bytes) -> bytes:
         """Takes a segment's payload; returns what is now in order and was not before."""

@@ -19,16 +19,24 @@ class DnsStream:
         self._stream.keep = False
         self._messages = TcpMessages()
 
+    @property
+    def weight(self) -> int:
+        """Bytes that wait for others."""
+        return self._stream.weight + self._messages.held if self._stream is not None else 0
+
+    def end(self) -> None:
+        self._stream, self._messages = None, TcpMessages()
+
     def feed(self, seq: int, payload: bytes) -> list[bytes]:
         """The messages that this segment made whole."""
         if self._stream is None:
             return []
         fresh = self._stream.push(seq, payload)
         if len(self._stream.held) > self._segments:
-            self._stream = None
+            self.end()
             return []
         try:
             return self._messages.feed(fresh) if fresh else []
         except Malformed:
-            self._stream = None
+            self.end()
             return []

@@ -317,6 +317,8 @@ class PortableEngine:
             if flow.clear:
                 self._clear.finish(flow)
             self._progress(flow, reason)
+        if flow.message:
+            self._messages.finish(flow)
         self._table.remove(flow)
 
     def _progress(self, flow: Flow, closed: str) -> None:

@@ -27,21 +27,44 @@ class Messages:
 
     def __init__(self, watch: Watch, names: Names, flights: Flights, limits: Limits, out: list[Fact]) -> None:
         self._watch, self._names, self._flights, self._limits, self._out = watch, names, flights, limits, out
+        self._waiting = flights.clear.waiting
 
     def take(
         self, flow: Flow, side: Side, time: int, header: Header, around: Around | None, seq: int
     ) -> None:
         tcp, _, _, _, data, start, end, size, _ = header
         payload = data[start:end]
-        if not tcp:
-            whole = [payload] if len(payload) == size else []
+        if tcp:
+            whole = self._stream(side, seq, payload)
+        elif len(payload) == size:
+            whole = [payload]
         else:
-            if side.messages is None:
-                side.messages = DnsStream(self._limits, side.origin)
-            whole = side.messages.feed(seq, payload)
+            return
         for message in whole:
             if self._is_wanted(flow, side, time, message):
                 self._emit(flow, side, time, around or Around(data[:12]), message)
+
+    def _stream(self, side: Side, seq: int, payload: bytes) -> list[bytes]:
+        """The messages that a segment made whole. While too much waits, a stream that waits ends."""
+        if side.messages is None:
+            side.messages = DnsStream(self._limits, side.origin)
+        stream = side.messages
+        before = stream.weight
+        whole = stream.feed(seq, payload)
+        self._waiting.bytes += stream.weight - before
+        if self._waiting.full:
+            self._end(stream)
+        return whole
+
+    def finish(self, flow: Flow) -> None:
+        """Lets go of what its messages lack the rest of."""
+        for side in (flow.client, flow.server):
+            if side.messages is not None:
+                self._end(side.messages)
+
+    def _end(self, stream: DnsStream) -> None:
+        self._waiting.bytes -= stream.weight
+        stream.end()
 
     def _emit(self, flow: Flow, side: Side, time: int, around: Around, message: bytes) -> None:
         other = side.other

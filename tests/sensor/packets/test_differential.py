@@ -40,6 +40,7 @@ SMALL = Limits(
     first_flight=700,
     server_bytes=100,
     segments=2,
+    waiting=200,
     datagrams=2,
     fragments=1,
     fragment_ns=SECOND,

@@ -19,6 +19,7 @@ from tests.sensor.packets.build import (
     EVERYTHING,
     LIMITS,
     PSH,
+    RST,
     SECOND,
     START,
     SYN,
@@ -209,6 +210,37 @@ def test_clear_text_is_bounded(engine: Make) -> None:
     assert text(facts, True) == [(0, REQUEST), (0, b"y" * 30)]
     (totals,) = only(facts, Totals)
     assert totals.counters["clear_capped"] == 1
+
+
+def test_what_waits_for_others_is_bounded(engine: Make) -> None:
+    """Of all flows: while 300 bytes wait, and a piece's share, nothing more does."""
+
+    def gap(sport: int) -> Talk:
+        talk = Talk(dport=8_000, sport=sport).hands().up(REQUEST)
+        return talk.up(b"y" * 300, seq=talk.seq[0] + 10)
+
+    first, second, third = gap(1), gap(2), gap(3)
+    start = [*first.frames, *second.frames]
+    frames = [*start, first.up(b"x" * 10).frames[-1], *third.up(b"x" * 10).frames]
+    late, whole = (10, b"y" * 300), (0, b"x" * 10 + b"y" * 300)
+    said = text(run(engine(HTTP, replace(LIMITS, waiting=400)), frames), True)
+    assert said == [(0, REQUEST), (0, REQUEST), late, whole, (0, REQUEST), whole]
+    said = text(run(engine(HTTP, LIMITS), frames), True)
+    assert said == [(0, REQUEST), (0, REQUEST), whole, (0, REQUEST), whole, late]
+
+
+def test_unfinished_dns_over_tcp_is_bounded(engine: Make) -> None:
+    """A stream that would have to wait ends; those that are whole at once do not."""
+    limits, part = replace(LIMITS, waiting=60), struct.pack(">H", len(QUERY)) + QUERY
+    one, two = (Talk(dport=53, sport=sport).hands() for sport in (1, 2))
+    frames = [
+        *one.up(b"\0\xff" + bytes(50)).frames,
+        *two.up(part).up(part[:20]).up(part[20:]).up(part).frames,
+    ]
+    assert len(only(run(engine(OPENAI, limits), frames), Message)) == 1
+    assert len(only(run(engine(OPENAI, LIMITS), frames), Message)) == 3
+    ended = [*one.up(flags=RST).frames, *Talk(dport=53, sport=1).up(flags=SYN, seq=9).frames, *two.frames]
+    assert len(only(run(engine(OPENAI, limits), ended), Message)) == 3
 
 
 def test_a_later_request_is_found(engine: Make) -> None:

@@ -16,7 +16,9 @@ impl Flights {
             if let Some(stream) = &mut live.halves.of_mut(side).stream {
                 stream.keep = false;
                 let kept = std::mem::take(&mut stream.kept);
+                self.waiting = self.waiting.saturating_add(stream.weight());
                 self.emit(key, flow, side, 0, &kept);
+                self.skip_gaps(key, flow, side, self.limits.segments);
             }
         }
     }
@@ -31,7 +33,9 @@ impl Flights {
             stream.keep = false;
             Box::new(stream)
         });
+        let before = stream.weight();
         let data = stream.push(seq, payload);
+        self.waiting = self.waiting.saturating_add(stream.weight()).saturating_sub(before);
         self.emit(key, flow, side, 0, &data);
         self.skip_gaps(key, flow, side, segments);
     }
@@ -43,14 +47,18 @@ impl Flights {
         }
     }
 
+    /// Gives up gaps that more than `most` pieces wait behind, or any while too much waits.
     fn skip_gaps(&mut self, key: &Key, flow: &mut Flow, side: Side, most: usize) {
         loop {
             let Some(live) = &mut flow.live else { return };
             let Some(stream) = &mut live.halves.of_mut(side).stream else { return };
-            if stream.held.len() <= most {
+            let full = self.waiting > self.limits.waiting;
+            if stream.held.is_empty() || (stream.held.len() <= most && !full) {
                 return;
             }
+            let before = stream.weight();
             let (gap, data) = stream.skip();
+            self.waiting = self.waiting.saturating_add(stream.weight()).saturating_sub(before);
             self.emit(key, flow, side, gap, &data);
         }
     }

@@ -221,6 +221,11 @@ pub struct TcpMessages {
 }
 
 impl TcpMessages {
+    /// Bytes of the message that is not whole.
+    pub fn held(&self) -> usize {
+        self.buffer.len()
+    }
+
     /// Takes the next bytes in order; returns the messages now whole. An error: this is not DNS.
     pub fn feed(&mut self, data: &[u8]) -> Result<Vec<Vec<u8>>, Stop> {
         self.buffer.extend_from_slice(data);
@@ -234,7 +239,9 @@ impl TcpMessages {
             out.push(message.to_vec());
             pos = pos.saturating_add(2).saturating_add(length);
         }
-        self.buffer.drain(..pos.min(self.buffer.len()));
+        if pos > 0 {
+            self.buffer = self.buffer.split_off(pos.min(self.buffer.len())); // into memory of its size
+        }
         Ok(out)
     }
 }

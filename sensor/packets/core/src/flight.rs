@@ -65,6 +65,8 @@ pub struct Flights {
     pub out: Vec<Fact>,
     /// How many flows hold bytes.
     pub held: usize,
+    /// Bytes of all flows that wait for others, where nothing else bounds them.
+    pub waiting: usize,
     pub buffers: Buffers,
     /// Memory that is used again: to decrypt in, and for the name a message is about.
     pub scratch: Vec<u8>,

@@ -15,6 +15,7 @@ fn limits(small: bool) -> Limits {
         first_flight: if small { 700 } else { 16_384 },
         server_bytes: if small { 100 } else { 4_096 },
         segments: if small { 2 } else { 64 },
+        waiting: if small { 200 } else { 64 << 20 },
         datagrams: if small { 2 } else { 16 },
         fragments: if small { 1 } else { 100 },
         fragment_ns: 30 * SECOND,

@@ -194,6 +194,13 @@ impl Core {
 
     fn end(&mut self, index: u32, reason: Closed) {
         self.conclude(index, reason);
+        if let Some(live) = self.table.get(index).and_then(|flow| flow.live.as_ref()) {
+            for messages in
+                [false, true].into_iter().filter_map(|side| live.halves.of(side).messages.as_ref())
+            {
+                self.flights.waiting = self.flights.waiting.saturating_sub(messages.weight());
+            }
+        }
         self.table.remove(index);
     }
 

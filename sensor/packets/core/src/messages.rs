@@ -24,6 +24,16 @@ impl DnsStream {
         Self { stream: Some(stream), messages: TcpMessages::default(), segments }
     }
 
+    /// Bytes that wait for others.
+    pub fn weight(&self) -> usize {
+        self.stream.as_ref().map_or(0, |stream| stream.weight().saturating_add(self.messages.held()))
+    }
+
+    pub fn end(&mut self) {
+        self.stream = None;
+        self.messages = TcpMessages::default();
+    }
+
     /// The messages that this segment made whole.
     pub fn feed(&mut self, seq: u32, payload: &[u8]) -> Vec<Vec<u8>> {
         let Some(stream) = &mut self.stream else { return Vec::new() };
@@ -36,7 +46,7 @@ impl DnsStream {
                 return messages;
             }
         }
-        self.stream = None;
+        self.end();
         Vec::new()
     }
 }
@@ -63,7 +73,15 @@ impl Core {
         let half = live.halves.of_mut(side);
         let (segments, origin) = (self.flights.limits.segments, half.origin);
         let stream = half.messages.get_or_insert_with(|| Box::new(DnsStream::new(segments, origin)));
-        for message in stream.feed(seq, packet.payload) {
+        let before = stream.weight();
+        let whole = stream.feed(seq, packet.payload);
+        let waiting = &mut self.flights.waiting;
+        *waiting = waiting.saturating_add(stream.weight()).saturating_sub(before);
+        if *waiting > self.flights.limits.waiting {
+            *waiting = waiting.saturating_sub(stream.weight());
+            stream.end(); // what waits does so no more
+        }
+        for message in whole {
             self.flights.whole_message(&key, flow, side, kind, time, around, &message);
         }
     }

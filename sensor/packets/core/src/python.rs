@@ -95,6 +95,7 @@ pub fn limits(object: &Bound<'_, PyAny>) -> PyResult<Limits> {
         first_flight: size("first_flight")?,
         server_bytes: size("server_bytes")?,
         segments: size("segments")?,
+        waiting: size("waiting")?,
         datagrams: size("datagrams")?,
         fragments: size("fragments")?,
         fragment_ns: time("fragment_ns")?,

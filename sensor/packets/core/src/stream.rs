@@ -45,6 +45,9 @@ pub struct Stream {
     segments: usize,
 }
 
+/// About what it costs to hold a piece, besides its bytes.
+const PIECE: usize = 64;
+
 impl Stream {
     pub fn new(limit: usize, segments: usize, start: Option<u32>) -> Self {
         Self {
@@ -60,6 +63,11 @@ impl Stream {
             limit,
             segments,
         }
+    }
+
+    /// Bytes that wait for others.
+    pub fn weight(&self) -> usize {
+        self.held_bytes.saturating_add(self.held.len().saturating_mul(PIECE))
     }
 
     /// Takes a segment's payload; returns what is now in order and was not before.
@@ -184,7 +192,7 @@ impl Stream {
     fn drain(&mut self) -> Vec<u8> {
         let mut out = Vec::new();
         let mut taken = 0_usize;
-        let held = std::mem::take(&mut self.held);
+        let mut held = std::mem::take(&mut self.held);
         for (seq, body) in &held {
             if Some(*seq) != self.next {
                 break;
@@ -194,8 +202,7 @@ impl Stream {
             out.extend_from_slice(body);
             taken = taken.saturating_add(1);
         }
-        self.held = held;
-        self.held.drain(..taken);
+        self.held = held.split_off(taken); // into memory of its size
         out
     }
 }
