@@ -21,7 +21,7 @@ from typing import TYPE_CHECKING, Any
 
 import click
 
-from sensor.cli import printable
+from sensor.watch_terminal import say, status
 
 if TYPE_CHECKING:
     from sensor.config import Settings
@@ -37,6 +37,7 @@ if TYPE_CHECKING:
 
 _TURN = 0.2  # seconds between two looks at signals
 _SAID_AGAIN = 60.0  # seconds between two lines about drops
+_ENDS = frozenset((signal.SIGINT, signal.SIGTERM))
 _NAMES = 6  # services on the status line
 
 
@@ -77,6 +78,8 @@ def watch(
     from sensor.knowledge.catalogue_bundle import Changes
     from sensor.watch_privileges import drop, user_to_be
 
+    signals: set[int] = set()
+    _note(signals, signal.SIGHUP)
     become = user_to_be(user)
     if become:
         os.environ["HOME"] = become.pw_dir  # has the data
@@ -92,12 +95,18 @@ def watch(
     drop(become)
     if store is not None:
         settings = _stored_in(settings, store)
-    watching = Watching(live, settings, catalogue, changes, engine, interfaces, everything)
+    watching = Watching(live, settings, catalogue, changes, engine, interfaces, everything, signals)
     spooled = spool is not None or (store is None and bool(settings.ship.urls))
-    sink = _sink(settings, catalogue, spooled, as_json)
+    sink = _sink(settings, catalogue, spooled, as_json, signals)
     watching.run(sink, f"watching {', '.join(interfaces)}: {engine} engine, {_whom(become)}")
     if watching.gone:
         raise click.ClickException("no interface is left")
+
+
+def _note(came: set[int], *numbers: signal.Signals) -> None:
+    """Signals that come from here on are noted, and looked at between two lots of facts."""
+    for number in numbers:
+        signal.signal(number, lambda number, _: came.add(number))
 
 
 _FLAGS = {
@@ -117,7 +126,7 @@ def _opened(
 
     engine, why = select(settings.read.engine)
     if engine == "portable" and why != "asked for":
-        _say(f"{why}: the portable engine takes some 20,000 packets a second")
+        say(f"{why}: the portable engine takes some 20,000 packets a second")
     catalogue = _catalogue(settings)
     mine = settings.watch
     evidence = mine.evidence_packets if mine.evidence else 0
@@ -161,11 +170,11 @@ def _stored_in(settings: Settings, store: str) -> Settings:
     return replace(settings, store=replace(settings.store, url=as_url(store)))
 
 
-def _sink(settings: Settings, catalogue: Catalogue, spooled: bool, as_json: bool) -> Sink:
+def _sink(settings: Settings, catalogue: Catalogue, spooled: bool, as_json: bool, signals: set[int]) -> Sink:
     from sensor.watch_sink import JsonSink, SpoolSink, StoreSink
 
     if as_json:
-        return JsonSink(sys.stdout, settings.sensor.name)
+        return JsonSink(sys.stdout.fileno(), settings.sensor.name, lambda: bool(_ENDS & signals))
     if spooled or settings.store.url.startswith("http"):
         from sensor.ship_cli import log_to_stderr, open_spool
 
@@ -194,6 +203,7 @@ class Watching:
     engine: str
     interfaces: tuple[str, ...]
     everything: bool
+    signals: set[int]  # that came
     indices: dict[int, str] = field(init=False)
     now: Now = field(init=False)
     directions: Directions = field(init=False)
@@ -205,7 +215,6 @@ class Watching:
     duplicates: int = 0
     complained: dict[str, float] = field(default_factory=dict)
     gone: bool = False  # all interfaces are
-    _signals: set[int] = field(default_factory=set)
 
     def run(self, sink: Sink, began: str) -> None:
         """Until it is stopped; `began` is said once packets are let in."""
@@ -221,23 +230,34 @@ class Watching:
         self.monitor = make_monitor(
             self.settings, self.catalogue, _policy(self.settings), self.engine, self.everything, sealed
         )
-        for number in (signal.SIGINT, signal.SIGTERM, signal.SIGHUP):
-            signal.signal(number, lambda number, _: self._signals.add(number))
-        try:
-            self.live.start()
-            _say(began)
-            sink.put(self._all_recorded())
-            while (facts := self.live.facts(_TURN)) is not None:
-                sink.put(self._events(facts))
-                self._keep()
-                self._look_around(sink)
-            sink.put(self._with_drops(self.monitor.finish()))
-            self._keep()
-        finally:
-            sink.close()
+        _note(self.signals, *_ENDS)
+        with contextlib.ExitStack() as closed:
+            closed.callback(sink.close)
             if self.ring:
-                self.ring.close()
+                closed.callback(self.ring.close)
+            self.live.start()
+            try:
+                say(began)
+                sink.put(self._all_recorded())
+                while self._take(sink):
+                    self._look_around(sink)
+            finally:
+                self._finish(sink)
         self._farewell()
+
+    def _take(self, sink: Sink) -> bool:
+        """What came by. False: all was said."""
+        facts = self.live.facts(_TURN)
+        sink.put(self._events(facts or []))
+        self._keep()
+        return facts is not None
+
+    def _finish(self, sink: Sink) -> None:
+        """Whatever ended the run: open connections are reported, and the last statistics."""
+        self.live.stop()
+        while self._take(sink):
+            pass
+        sink.put(self._with_drops(self.monitor.finish()))
 
     def _keep(self) -> None:
         """Evidence is an extra: a disk that is full does not stop the sensor."""
@@ -270,11 +290,11 @@ class Watching:
 
     def _look_around(self, sink: Sink) -> None:
         """Signals, troubles, and once a second the status line."""
-        while self._signals:
-            if self._signals.pop() == signal.SIGHUP:
-                self._reload()
-            else:
-                self.live.stop()
+        if signal.SIGHUP in self.signals:
+            self.signals.discard(signal.SIGHUP)
+            self._reload()
+        if _ENDS & self.signals:
+            self.live.stop()
         for trouble in self.live.troubles():
             self._complain(trouble, trouble)
         if self.directions.one_way:
@@ -301,12 +321,12 @@ class Watching:
         try:
             catalogue = _catalogue(self.settings)
         except (OSError, ValueError) as error:
-            _say(f"the catalogue stays as it is: {error}")
+            say(f"the catalogue stays as it is: {error}")
             return
         self.live.look(replace(catalogue.watch(), all=self.everything))
         self.monitor.reload(catalogue)
         self.catalogue = self.now.catalogue = catalogue
-        _say(f"catalogue {catalogue.id}, {len(catalogue)} services")
+        say(f"catalogue {catalogue.id}, {len(catalogue)} services")
 
     def _all_recorded(self) -> Iterator[Event]:
         from sensor.watch_now import finding
@@ -332,7 +352,7 @@ class Watching:
         if now - self.complained.get(about, -_SAID_AGAIN) < _SAID_AGAIN:
             return False
         self.complained[about] = now
-        _say(text)
+        say(text)
         return True
 
     def _status(self) -> None:
@@ -341,13 +361,9 @@ class Watching:
         rate, self.packets = (received - self.packets) / seconds, received
         if dropped > self.dropped:
             self._complain("drops", f"{dropped:,} of {received:,} packets dropped by the kernel so far")
-        if not sys.stderr.isatty():
-            return
         services = self.now.services()
         names = ", ".join(services[:_NAMES]) + (" ..." if len(services) > _NAMES else "")
-        line = f"{rate:9,.0f} packets/s  {dropped:,} dropped  {self.now.clients():,} AI clients  {names}"
-        width = os.get_terminal_size(sys.stderr.fileno()).columns - 1
-        click.echo(f"\r\x1b[K{printable(line)[:width]}", nl=False, err=True)
+        status(f"{rate:9,.0f} packets/s  {dropped:,} dropped  {self.now.clients():,} AI clients  {names}")
 
     def _farewell(self) -> None:
         received, dropped = self._counted()
@@ -359,16 +375,10 @@ class Watching:
         ]
         if seen.one:
             parts.append(f"{seen.one:,} of {seen.one + seen.both:,} connections in one direction only")
-        _say(", ".join(parts))
+        say(", ".join(parts))
 
 
 def _policy(settings: Settings) -> Any:
     from sensor.knowledge.policy import load
 
     return load(settings.policy.file) if settings.policy.file else None
-
-
-def _say(message: str) -> None:
-    with contextlib.suppress(BlockingIOError):
-        start = "\r\x1b[K" if sys.stderr.isatty() else ""
-        click.echo(f"{start}aiscope: {printable(message)}", err=True)

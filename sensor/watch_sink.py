@@ -3,12 +3,14 @@
 from __future__ import annotations
 
 import json
+import os
+import select
 import threading
 import time
 import uuid
-from collections.abc import Iterable
+from collections.abc import Callable, Iterable
 from pathlib import Path
-from typing import TYPE_CHECKING, Protocol, TextIO
+from typing import TYPE_CHECKING, Protocol
 
 if TYPE_CHECKING:
     from collector.store import Store
@@ -17,6 +19,7 @@ if TYPE_CHECKING:
     from sensor.delivery.spool import Spool
 
 _ROWS, _SECONDS = 10_000, 2.0  # of one insert
+_PATIENCE = 2.0  # seconds for a reader to take something, once the run is to end
 
 
 class Sink(Protocol):
@@ -61,22 +64,32 @@ class StoreSink:
 
 
 class JsonSink:
-    """One JSON object per row."""
+    """One JSON object per row. A reader that takes nothing is waited for, but not once `ended` is true."""
 
     seals = False
 
-    def __init__(self, out: TextIO, sensor: str) -> None:
-        self._out, self._sensor = out, sensor
+    def __init__(self, out: int, sensor: str, ended: Callable[[], bool]) -> None:
+        self._out, self._sensor, self._ended = out, sensor, ended
+        self._patience = _PATIENCE
 
     def put(self, events: Iterable[Event]) -> None:
         from sensor.delivery.event import as_json
 
-        for event in events:
-            self._out.write(json.dumps({**as_json(event), "sensor": self._sensor}) + "\n")
-        self._out.flush()
+        rows = (json.dumps({**as_json(event), "sensor": self._sensor}) + "\n" for event in events)
+        self._write(memoryview("".join(rows).encode()))
 
     def close(self) -> None:
-        self._out.flush()
+        """Nothing waits here."""
+
+    def _write(self, data: memoryview) -> None:
+        """So little at a time that a pipe which takes any takes it all: no `write` waits."""
+        while data:
+            _, ready, _ = select.select([], [self._out], [], self._patience)
+            if ready:
+                data = data[os.write(self._out, data[: select.PIPE_BUF]) :]
+            elif self._ended():
+                self._patience = 0.0
+                raise TimeoutError("standard output: nobody reads it; the last rows are lost")
 
 
 class SpoolSink:

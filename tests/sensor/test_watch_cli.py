@@ -7,6 +7,7 @@ import signal
 import struct
 import subprocess
 import sys
+import threading
 import time
 from collections.abc import Iterator
 from pathlib import Path
@@ -215,6 +216,50 @@ services:
     fires: [models.example.org]
     silent: [example.org]
 """
+
+
+@pytest.mark.parametrize("terminal", [False, True])
+def test_nobody_reads_what_it_says(pair: Pair, terminal: bool) -> None:
+    with pair.watch("--json", terminal=terminal) as watch:
+        sent = pair.send(use()[:-3])  # it stays open
+        watch.lose()
+        watch.tell(signal.SIGHUP, pause=1.5)  # a line for each
+        sent += pair.send(use(1)[:-3])
+        assert watch.stop() == 0
+    assert {row["client_port"] for row in watch.table("connections")} == {40_000, 40_001}
+    assert watch.total("packets") == sent
+
+
+def test_whatever_ends_it_open_connections_are_reported(pair: Pair) -> None:
+    fault = "from sensor.watch_cli import Watching\ndef reload(self): raise OSError('broken')\n"
+    with pair.watch("--json", first=f"{fault}Watching._reload = reload\n") as watch:
+        sent = pair.send(use()[:-3])
+        assert watch.stop(signal.SIGHUP) == 1
+    assert [row["service"] for row in watch.table("connections")] == ["openai-api"]
+    assert watch.total("packets") == sent
+    assert "aiscope: broken" in watch.said
+
+
+def test_a_reader_that_takes_no_rows(pair: Pair) -> None:
+    with pair.watch("--json") as watch:
+        pair.send(flat([use(number) for number in range(300)]), pause=0.0005)
+        watch.tell(signal.SIGTERM)
+        assert watch.wait() == 1
+
+
+def test_sighup_while_it_begins(pair: Pair, tmp_path: Path) -> None:
+    config = tmp_path / "aiscope.toml"
+    os.mkfifo(config)
+
+    def hang_up() -> None:
+        with config.open("w"):  # it reads its settings
+            found = subprocess.check_output(["ip", "netns", "pids", pair.namespace], text=True)
+            os.kill(int(found), signal.SIGHUP)
+
+    threading.Thread(target=hang_up).start()
+    with pair.watch("--json", env={"AISCOPE_CONFIG": str(config)}) as watch:
+        assert watch.stop() == 0
+    assert "aiscope: catalogue " in watch.said
 
 
 def test_an_interface_that_goes_away() -> None:

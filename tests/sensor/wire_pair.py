@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import os
+import pty
 import signal
 import struct
 import subprocess
@@ -87,10 +88,16 @@ class Pair:
 
     @contextmanager
     def watch(
-        self, *arguments: str, env: dict[str, str] | None = None, prefix: tuple[str, ...] = ()
+        self,
+        *arguments: str,
+        env: dict[str, str] | None = None,
+        prefix: tuple[str, ...] = (),
+        terminal: bool = False,
+        first: str = "",
     ) -> Iterator[Watch]:
-        command = [*self._inside(*prefix), sys.executable, "-c", _WATCH, "watch", self.here, *arguments]
-        watch = Watch(command, {"PYTHONPATH": str(ROOT), **(env or {})})
+        """`first` is Python to be run before."""
+        command = [*self._inside(*prefix), sys.executable, "-c", first + _WATCH, "watch", self.here]
+        watch = Watch([*command, *arguments], {"PYTHONPATH": str(ROOT), **(env or {})}, terminal)
         try:
             watch.ready()
             yield watch
@@ -101,14 +108,18 @@ class Pair:
 class Watch:
     """A running `aiscope watch --json`."""
 
-    def __init__(self, command: list[str], env: dict[str, str]) -> None:
+    def __init__(self, command: list[str], env: dict[str, str], terminal: bool = False) -> None:
+        here, there = pty.openpty() if terminal else (-1, subprocess.PIPE)
         self._process = subprocess.Popen(
             command,
             stdout=subprocess.PIPE,
-            stderr=subprocess.PIPE,
+            stderr=there,
             env={**os.environ, **env},
             text=True,
         )
+        if terminal:
+            os.close(there)
+            self._process.stderr = os.fdopen(here)
         self.pid, self.said, self.rows = self._process.pid, "", list[dict[str, Any]]()
 
     def ready(self) -> None:
@@ -118,6 +129,11 @@ class Watch:
             if "watching" in line:  # packets are let in
                 return
         raise AssertionError(self.said)
+
+    def lose(self) -> None:
+        """Nobody reads what it says any more."""
+        assert self._process.stderr
+        self._process.stderr.close()
 
     def tell(self, number: int, pause: float = 0.0) -> None:
         self._process.send_signal(number)
@@ -131,6 +147,10 @@ class Watch:
         self.said += err
         self.rows = [json.loads(line) for line in out.splitlines()]
         return self._process.returncode
+
+    def wait(self) -> int:
+        """Until it ends, with nothing read of its rows meanwhile."""
+        return self._process.wait(timeout=30)
 
     def kill(self) -> None:
         if self._process.poll() is None:
