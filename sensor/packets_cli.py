@@ -5,6 +5,7 @@ from __future__ import annotations
 import asyncio
 import re
 import shutil
+import tempfile
 from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
@@ -26,7 +27,8 @@ def packets(community_id: str, evidence: Path | None, verbose: bool) -> None:
     Exit code 1 when the ring has none of them (any more).
     """
     from sensor.config import load
-    from sensor.packets.evidence import ring_files
+    from sensor.packets.errors import Damaged
+    from sensor.packets.evidence import packets_of, ring_files
 
     if not _COMMUNITY_ID.fullmatch(community_id):
         raise click.UsageError(f"{community_id!a} is no Community ID: 1:, 27 characters of base64, =")
@@ -35,27 +37,35 @@ def packets(community_id: str, evidence: Path | None, verbose: bool) -> None:
     folder = evidence or load().watch.evidence
     if folder is None:
         raise click.ClickException("no packets are kept: set `evidence` in [watch] of the settings")
-    count = 0
-    for file in ring_files(folder):
-        for packet in _dissected(file, community_id):
-            count += 1
-            click.echo(printable("\n".join(_lines(count, packet, verbose))))
-    if not count:
+    if not folder.is_dir():
+        raise click.ClickException(f"{folder}: there is no such folder")
+    if not folder.is_dir():
+        raise click.ClickException(f"{folder}: there is no such folder")
+    with tempfile.NamedTemporaryFile(suffix=".pcapng") as found:
+        for file in ring_files(folder):
+            try:
+                found.writelines(packets_of(file, community_id))
+            except Damaged as error:
+                click.echo(printable(f"aiscope: {error}; what comes before is shown"), err=True)
+        found.flush()
+        dissected = _dissected(found.name) if found.tell() else []
+    for number, packet in enumerate(dissected, 1):
+        click.echo(printable("\n".join(_lines(number, packet, verbose))))
+    if not dissected:
         raise click.ClickException(f"{folder}: no packet of {community_id}")
 
 
-def _dissected(file: Path, community_id: str) -> Iterator[Any]:
+def _dissected(file: str) -> list[Any]:
+    """All of them before the first is shown: who has seen enough leaves no tshark behind."""
     try:
         import pyshark
     except ModuleNotFoundError:
         raise click.ClickException("pyshark is not installed: pip install pyshark") from None
     loop = asyncio.new_event_loop()
     asyncio.set_event_loop(loop)  # pyshark takes the thread's, which may be closed or not there
-    found = pyshark.FileCapture(
-        str(file), display_filter=f'frame.comment == "{community_id}"', keep_packets=False, use_json=False
-    )
+    found = pyshark.FileCapture(file, keep_packets=False, use_json=False)
     try:
-        yield from found
+        return list(found)
     finally:
         found.close()
         asyncio.set_event_loop_policy(None)  # nor does pyshark's watcher of children outlive its loop

@@ -226,6 +226,8 @@ class Watching:
         self.now, self.directions = Now(self.catalogue), Directions()
         if folder := self.settings.watch.evidence:
             self.ring = EvidenceRing(folder, self.settings.watch.evidence_bytes)
+            if folder.stat().st_mode & 0o077:
+                say(f"{folder}: others can look into this folder; the files in it are this user's alone")
         sealed = self.settings.sensor.names == "sealed" and not sink.seals
         self.monitor = make_monitor(
             self.settings, self.catalogue, _policy(self.settings), self.engine, self.everything, sealed
@@ -265,7 +267,7 @@ class Watching:
             try:
                 self.ring.write(self.live.kept())
             except OSError as error:
-                self._complain("evidence", f"first packets are not kept: {error}")
+                self._complain("evidence", f"{self.ring.lost:,} first packets not kept so far: {error}")
 
     def _events(self, facts: list[Fact]) -> Iterator[Event]:
         for fact in facts:
@@ -373,6 +375,8 @@ class Watching:
             f"{dropped:,} dropped by the kernel",
             f"{self.duplicates:,} duplicates",
         ]
+        if self.ring and self.ring.lost:
+            parts.append(f"{self.ring.lost:,} first packets not kept")
         if seen.one:
             parts.append(f"{seen.one:,} of {seen.one + seen.both:,} connections in one direction only")
         say(", ".join(parts))

@@ -4,16 +4,19 @@ from __future__ import annotations
 
 import asyncio
 import shutil
+import subprocess
+import sys
 from pathlib import Path
 
 import pytest
 from click.testing import CliRunner
 
-from sensor.packets.evidence import EvidenceRing, Kept
+from sensor.packets.evidence import EvidenceRing, Kept, ring_files
 from sensor.packets.facts import Frame
 from sensor.packets_cli import packets
 from tests.sensor.packets.build import CLIENT, SERVER, START, ethernet, ipv4, tcp
 
+ROOT = Path(__file__).parents[2]
 TSHARK = pytest.mark.skipif(shutil.which("tshark") is None, reason="tshark is not installed")
 
 
@@ -58,6 +61,38 @@ def test_what_is_not_there(tmp_path: Path) -> None:
     other = "1:" + "A" * 27 + "="
     shown = CliRunner().invoke(packets, [other, "--evidence", str(tmp_path)])
     assert (shown.exit_code, f"no packet of {other}" in shown.output) == (1, True)
+
+
+def test_no_such_folder(tmp_path: Path) -> None:
+    shown = CliRunner().invoke(packets, ["1:" + "A" * 27 + "=", "--evidence", str(tmp_path / "none")])
+    assert (shown.exit_code, "none: there is no such folder" in shown.output) == (1, True)
+
+
+@TSHARK
+def test_a_damaged_file_and_those_that_are_whole(tmp_path: Path) -> None:
+    _, _, flow = (ring(tmp_path, b"x" * 99) for _ in range(3))
+    first, second, _ = ring_files(tmp_path)
+    first.write_bytes(first.read_bytes()[:-20])
+    second.write_bytes(second.read_bytes() * 2 + b"cut")
+    shown = CliRunner().invoke(packets, [flow, "--evidence", str(tmp_path)])
+    assert shown.exit_code == 0, shown.output
+    assert len(shown.stdout.splitlines()) == 3
+    assert [line.split(": byte")[0] for line in shown.stderr.splitlines()] == [
+        f"aiscope: {first}",
+        f"aiscope: {second}",
+    ]
+
+
+@TSHARK
+def test_a_reader_who_has_seen_enough(tmp_path: Path) -> None:
+    flow = ring(tmp_path, b"x" * 99)
+    code = "from sensor.cli import main; main()"
+    command = [sys.executable, "-c", code, "packets", flow, "--evidence", str(tmp_path), "-v"]
+    with subprocess.Popen(command, stdout=subprocess.PIPE, stderr=subprocess.PIPE, cwd=ROOT) as shown:
+        assert shown.stdout
+        assert shown.stderr
+        shown.stdout.close()
+        assert shown.stderr.read() == b""
 
 
 @pytest.mark.parametrize("text", ['1:" || frame', "1:", "", "2:" + "A" * 27 + "=", "1:" + "A" * 27 + "=\n"])

@@ -379,3 +379,20 @@ def test_first_packets_are_kept_and_shown(pair: Pair, engine: str, tmp_path: Pat
     assert "10.0.0.1 -> 192.0.2.1 TLS" in lines[3]
     assert "api.openai.com" in shown.output
     assert CliRunner().invoke(packets, ["1:" + "A" * 27 + "=", "--evidence", str(folder)]).exit_code == 1
+
+
+def test_a_disk_without_room_for_first_packets(pair: Pair, tmp_path: Path) -> None:
+    tmp_path.chmod(0o755)  # a place that was there before
+    subprocess.run(["mount", "-t", "tmpfs", "-o", "size=64k,mode=755", "tmpfs", tmp_path], check=True)
+    try:
+        (tmp_path / "room").write_bytes(bytes(64 << 10))
+        with pair.watch("--json", env={"AISCOPE_WATCH_EVIDENCE": str(tmp_path)}) as watch:
+            pair.send(use())
+            assert watch.stop() == 0
+        assert not ring_files(tmp_path)
+    finally:
+        subprocess.run(["umount", "--lazy", tmp_path], check=True)
+    assert len(watch.table("connections")) == 1
+    assert f"{len(use())} first packets not kept so far: [Errno 28] No space left on device" in watch.said
+    assert f", {len(use())} first packets not kept" in watch.said.splitlines()[-1]
+    assert f"{tmp_path}: others can look into this folder" in watch.said
