@@ -37,6 +37,7 @@ if TYPE_CHECKING:
 
 _TURN = 0.2  # seconds between two looks at signals
 _SAID_AGAIN = 60.0  # seconds between two lines about drops
+_DAY = 86_400_000_000_000  # nanoseconds
 _ENDS = frozenset((signal.SIGINT, signal.SIGTERM))
 _NAMES = 6  # services on the status line
 
@@ -214,6 +215,7 @@ class Watching:
     dropped: int = 0  # already in a row of sensor_stats
     duplicates: int = 0
     complained: dict[str, float] = field(default_factory=dict)
+    half_said: int = 0  # the last day on which the mirror was said to be one-way; 0: it is not
     gone: bool = False  # all interfaces are
 
     def run(self, sink: Sink, began: str) -> None:
@@ -299,8 +301,7 @@ class Watching:
             self.live.stop()
         for trouble in self.live.troubles():
             self._complain(trouble, trouble)
-        if self.directions.one_way:
-            sink.put(self._one_way())
+        sink.put(self._mirror())
         if time.monotonic() - self.shown >= 1:
             self._status()
             self._look_after()
@@ -337,16 +338,20 @@ class Watching:
             title = f"aiscope watch --all on {', '.join(self.interfaces)}: every connection is reported"
             yield finding(self.settings.sensor.name, "watch-all", "info", title, time.time_ns(), ("audit",))
 
-    def _one_way(self) -> Iterator[Event]:
+    def _mirror(self) -> Iterator[Event]:
+        """Says when it becomes one-way, each day that it stays so, and when that is over."""
         from sensor.watch_now import finding
 
-        seen = self.directions
-        share = f"{seen.one:,} of {seen.one + seen.both:,} connections"
-        text = f"only one direction of {share} comes by: the mirror is one-way"
-        if self._complain("one-way", f"{text}; their other direction is not guessed"):
-            yield finding(
-                self.settings.sensor.name, "one-way-mirror", "high", text, time.time_ns(), ("blind-spot",)
-            )
+        one, of = self.directions.recent
+        now, half = time.time_ns(), self.directions.one_way
+        if half and self.half_said != now // _DAY:
+            self.half_said = now // _DAY
+            text = f"only one direction of {one} of the last {of} connections comes by: the mirror is one-way"
+            say(f"{text}; their other direction is not guessed")
+            yield finding(self.settings.sensor.name, "one-way-mirror", "high", text, now, ("blind-spot",))
+        elif self.half_said and not half:
+            self.half_said = 0
+            say(f"both directions come by again: of the last {of} connections {one} had one only")
 
     def _complain(self, about: str, text: str) -> bool:
         """Say it, but not every second."""

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import hashlib
-from collections import Counter
+from collections import Counter, deque
 from collections.abc import Sequence
 
 from sensor.delivery.event import Finding
@@ -11,6 +11,7 @@ from sensor.knowledge.catalogue import Catalogue
 from sensor.packets.facts import Fact, Opened, Progress
 
 _JUDGED = 20  # TCP connections with payload before a mirror is said to be one-way
+_RECENT = 50  # the last ones, by which it is: what was before it became so does not hide it
 
 
 class Now:
@@ -44,22 +45,30 @@ class Directions:
 
     def __init__(self) -> None:
         self.both = self.one = 0
+        self.one_way = False  # begins with most of the last connections, ends with few of them
         self._judged: set[int] = set()
+        self._last: deque[bool] = deque(maxlen=_RECENT)  # true: one direction only
 
     def add(self, fact: Fact) -> None:
         if not isinstance(fact, Progress) or fact.flow.transport != "tcp":
             return
         if fact.flow.id not in self._judged and fact.bytes_up + fact.bytes_down:
             self._judged.add(fact.flow.id)
-            whole = fact.packets_up and fact.packets_down
-            self.both, self.one = self.both + bool(whole), self.one + (not whole)
+            self._judge(not (fact.packets_up and fact.packets_down))
         if fact.closed:
             self._judged.discard(fact.flow.id)
 
+    def _judge(self, half: bool) -> None:
+        self.both, self.one = self.both + (not half), self.one + half
+        self._last.append(half)
+        one, of = self.recent
+        if of >= _JUDGED:
+            self.one_way = one * (4 if self.one_way else 2) > of
+
     @property
-    def one_way(self) -> bool:
-        """Of the watched connections so far, most had one direction only."""
-        return self.one + self.both >= _JUDGED and self.one > self.both
+    def recent(self) -> tuple[int, int]:
+        """Of the last connections those in one direction only, and how many these are."""
+        return sum(self._last), len(self._last)
 
 
 def finding(

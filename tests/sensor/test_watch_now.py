@@ -39,11 +39,22 @@ def test_one_way_after_enough_connections() -> None:
         seen.add(half)
         seen.add(half)  # once a connection
         seen.add(replace(CLOSED, flow=replace(FLOW, id=100 + number), bytes_up=0, bytes_down=0))
-    assert (seen.one, seen.both, seen.one_way) == (30, 0, True)
+    assert (seen.one, seen.both, seen.one_way, seen.recent) == (30, 0, True, (30, 30))
     for number in range(200, 300):
         seen.add(replace(CLOSED, flow=replace(FLOW, id=number)))
         seen.add(replace(CLOSED, flow=replace(FLOW, id=number, transport="udp"), packets_down=0))
     assert (seen.one, seen.both, seen.one_way) == (30, 100, False)
+
+
+def test_a_mirror_that_becomes_one_way_and_whole_again() -> None:
+    seen, half = Directions(), [False] * 500 + [True] * 40 + [False] * 60
+    said = []
+    for number, one in enumerate(half):
+        flow = replace(FLOW, id=number)
+        seen.add(replace(CLOSED, flow=flow, packets_down=0 if one else 1))
+        said.append(seen.one_way)
+    assert (said.index(True), said.index(False, 526)) == (525, 577)
+    assert not any(said[:525] + said[577:])
 
 
 def test_a_finding_of_the_sensor_itself() -> None:
