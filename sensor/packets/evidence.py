@@ -1,7 +1,7 @@
 """The first packets of watched connections: what a look at one connection later on is made of.
 
-Until it is known whether a flow is watched its first packets wait in memory, within bounds. Those of watched
-flows go into `EvidenceRing`. `core/src/evidence.rs` does the waiting for the native engine.
+Until it is known whether a flow is watched its first packets wait in memory, within bounds. Those of flows that
+the catalogue is about go into `EvidenceRing`. `core/src/evidence.rs` does the waiting for the native engine.
 """
 
 from __future__ import annotations
@@ -12,11 +12,13 @@ import struct
 from collections.abc import Iterable, Iterator, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
+from typing import Any
 
 from sensor.packets.errors import Damaged
-from sensor.packets.facts import Fact, Frame, Opened
+from sensor.packets.facts import Fact, Flow, Frame, Limits, Opened, Progress
 from sensor.packets.portable.decap import Decap
-from sensor.packets.portable.flows import reverse
+from sensor.packets.portable.engine import ACK, SYN
+from sensor.packets.portable.flows import Side, reverse, text
 from sensor.packets.portable.headers import Packet
 from sensor.packets.portable.watch import pack
 from sensor.wire.community import community_id
@@ -30,7 +32,7 @@ _AROUND = 160  # bytes around a packet, with what begins a file
 
 @dataclass(frozen=True, slots=True)
 class Kept:
-    """A packet of a watched connection, and the packet's own ends."""
+    """A packet of a watched connection, its sender first."""
 
     transport: str
     source_ip: str
@@ -47,54 +49,102 @@ class Kept:
 
 
 @dataclass(slots=True)
-class _First:
-    watched: Opened | None = None
+class _Use:
+    """One connection between two ends, as far as it matters here."""
+
+    start: int
+    last: int
+    again: bool  # there was another one between them
+    id: int | None = None  # of the flow, if it is the catalogue's
+    syn: tuple[bytes, int] | None = None
+    spoke: bool = False
+    over: bool = False
     seen: int = 0
-    waiting: list[Frame] = field(default_factory=list)
+    waiting: list[Kept] = field(default_factory=list)
+
+    def ends(self, time: int, packet: Packet, idle: int) -> bool:
+        """Whether the packet is of another connection (docs/engine.md 2)."""
+        if self.over or time - self.last >= idle:
+            return True
+        begins = packet.flags & (SYN | ACK) == SYN
+        return begins and (self.syn != (packet.key, packet.seq) if self.syn else self.spoke)
+
+    def note(self, time: int, packet: Packet) -> None:
+        self.last = time
+        self.spoke |= packet.size > 0
+        if self.syn is None and packet.flags & (SYN | ACK) == SYN:
+            self.syn = packet.key, packet.seq
+
+
+_Ends = tuple[bool, bytes]  # TCP, and the lower of a flow's two keys
 
 
 class Evidence:
-    """`packets` of each watched flow. `frames` comes before the engine's `feed`, `facts` after it."""
+    """`packets` of each flow of the catalogue's. `frames` comes before the engine's `feed`, `facts` after it."""
 
-    def __init__(self, packets: int, tunnels: int) -> None:
-        self._packets, self._tunnels = packets, tunnels
-        self._flows: dict[tuple[bool, bytes], _First] = {}
+    def __init__(self, packets: int, limits: Limits) -> None:
+        self._packets, self._limits = packets, limits
+        self._uses: dict[_Ends, _Use] = {}
+        self._ended: dict[tuple[_Ends, int], _Use] = {}  # whose facts have not come yet, by their start
         self._bytes = 0
         self._out: list[Kept] = []
 
     def frames(self, frames: Iterable[Frame]) -> None:
         for frame in frames:
-            found = Decap(self._tunnels).frame(frame.link, frame.data, frame.length)
+            found = Decap(self._limits.tunnels).frame(frame.link, frame.data, frame.length)
             if isinstance(found, Packet):
-                self._add(frame, (found.tcp, min(found.key, reverse(found.key))))
+                self._add(frame, found, (found.tcp, min(found.key, reverse(found.key))))
 
-    def _add(self, frame: Frame, key: tuple[bool, bytes]) -> None:
-        first = self._flows.get(key) or self._flows.setdefault(key, _First())
-        if first.seen >= self._packets:
+    def _add(self, frame: Frame, packet: Packet, ends: _Ends) -> None:
+        use = self._use(frame.time, packet, ends)
+        use.note(frame.time, packet)
+        if use.seen >= self._packets:
             return
-        first.seen += 1
-        if first.watched:
-            self._out.append(_kept(first.watched, frame))
+        use.seen += 1
+        if use.id is not None:
+            self._out.append(_kept(packet, frame))
         else:
             self._bytes += len(frame.data)
-            first.waiting.append(frame)
-        while self._bytes > UNDECIDED or len(self._flows) > FLOWS:
-            oldest = self._flows.pop(next(iter(self._flows)))
-            self._bytes -= sum(len(one.data) for one in oldest.waiting)
+            use.waiting.append(_kept(packet, frame))
+        while self._bytes > UNDECIDED or len(self._uses) > FLOWS:
+            table: dict[Any, _Use] = self._uses or self._ended
+            self._taken(table.pop(next(iter(table))))
+
+    def _use(self, time: int, packet: Packet, ends: _Ends) -> _Use:
+        use, idle = self._uses.get(ends), self._limits.tcp_idle_ns if packet.tcp else self._limits.udp_idle_ns
+        if use is None or use.ends(time, packet, idle):
+            if use and use.waiting:
+                self._ended[ends, use.start] = use
+            use = self._uses[ends] = _Use(time, time, use is not None)
+        return use
 
     def facts(self, facts: Iterable[Fact]) -> None:
+        """Of all frames so far: what ended without them is not the catalogue's."""
         for fact in facts:
-            if not isinstance(fact, Opened):
-                continue
-            flow = fact.flow
-            ports = struct.pack(">HH", flow.client_port, flow.server_port)
-            key = pack(flow.client_ip) + pack(flow.server_ip) + ports
-            first = self._flows.get((flow.transport == "tcp", min(key, reverse(key))))
-            if first:
-                first.watched = fact
-                self._bytes -= sum(len(one.data) for one in first.waiting)
-                self._out += [_kept(fact, frame) for frame in first.waiting]
-                first.waiting = []
+            if isinstance(fact, Opened) and fact.listed:
+                self._out += self._opened(fact)
+            elif isinstance(fact, Progress) and fact.closed:
+                use = self._uses.get(_ends(fact.flow))
+                if use and use.id == fact.flow.id:
+                    use.over = True
+        for use in self._ended.values():
+            self._taken(use)
+        self._ended.clear()
+
+    def _opened(self, opened: Opened) -> list[Kept]:
+        ends = _ends(opened.flow)
+        if ended := self._ended.pop((ends, opened.time), None):
+            return self._taken(ended)
+        use = self._uses.get(ends)
+        if use is None or (use.again and use.start > opened.time):
+            return []
+        use.id = opened.flow.id
+        return self._taken(use)
+
+    def _taken(self, use: _Use) -> list[Kept]:
+        waiting, use.waiting = use.waiting, []
+        self._bytes -= sum(len(one.frame.data) for one in waiting)
+        return waiting
 
     def take(self) -> list[Kept]:
         """What was kept since the last call."""
@@ -102,9 +152,16 @@ class Evidence:
         return found
 
 
-def _kept(opened: Opened, frame: Frame) -> Kept:
-    flow = opened.flow
-    return Kept(flow.transport, flow.client_ip, flow.client_port, flow.server_ip, flow.server_port, frame)
+def _ends(flow: Flow) -> _Ends:
+    ports = struct.pack(">HH", flow.client_port, flow.server_port)
+    key = pack(flow.client_ip) + pack(flow.server_ip) + ports
+    return flow.transport == "tcp", min(key, reverse(key))
+
+
+def _kept(packet: Packet, frame: Frame) -> Kept:
+    source, target = Side(packet.key), Side(reverse(packet.key))
+    ends = text(source.address), source.port, text(target.address), target.port
+    return Kept("tcp" if packet.tcp else "udp", *ends, frame)
 
 
 class EvidenceRing:

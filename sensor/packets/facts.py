@@ -120,6 +120,7 @@ class Opened:
     client_bytes: bytes  # TCP: first bytes of the stream; QUIC: the ClientHello from the CRYPTO stream
     server_bytes: bytes  # TCP only
     quic_version: int  # 0 unless QUIC
+    listed: bool = True  # false: only `all` wants it, nothing else in Watch names it
 
 
 @dataclass(frozen=True, slots=True)

@@ -100,7 +100,7 @@ class PortableLive:
 
     def __init__(self, interfaces: Sequence[str], watch: Watch, limits: Limits, options: Options) -> None:
         self._engine = PortableEngine(watch, limits)
-        self._evidence = Evidence(options.evidence, limits.tunnels) if options.evidence else None
+        self._evidence = Evidence(options.evidence, limits) if options.evidence else None
         self._names = tuple(interfaces)
         self._sockets = [_socket(name, options) for name in interfaces]
         self._links = [_link(opened) for opened in self._sockets]
@@ -147,7 +147,7 @@ class PortableLive:
         ready, _, _ = select.select([opened.ins for opened in self._sockets], [], [], 0 if ahead else timeout)
         if frames := self._frames() if ready or ahead else []:
             return self._feed(frames)
-        return self._engine.tick(time.time_ns() - _BEHIND)
+        return self._told(self._engine.tick(time.time_ns() - _BEHIND))
 
     def _finish(self) -> list[Fact]:
         found: list[Fact] = []
@@ -160,15 +160,17 @@ class PortableLive:
         for opened in self._sockets:
             opened.close()
         self._ended = True
-        return found + self._engine.finish()
+        return found + self._told(self._engine.finish())
 
     def _feed(self, frames: list[Frame]) -> list[Fact]:
-        if self._evidence is None:
-            return self._engine.feed(frames)
-        self._evidence.frames(frames)
-        found = self._engine.feed(frames)
-        self._evidence.facts(found)
-        return found
+        if self._evidence:
+            self._evidence.frames(frames)
+        return self._told(self._engine.feed(frames))
+
+    def _told(self, facts: list[Fact]) -> list[Fact]:
+        if self._evidence:
+            self._evidence.facts(facts)
+        return facts
 
     def kept(self) -> list[Kept]:
         return self._evidence.take() if self._evidence else []

@@ -44,10 +44,10 @@ def nothing_set(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
     monkeypatch.setenv("XDG_DATA_HOME", str(tmp_path / "data"))
 
 
-def use(number: int = 0, hello: bytes = HELLO) -> list[bytes]:
+def use(number: int = 0, hello: bytes = HELLO, isn: int = 1_000) -> list[bytes]:
     """One connection to a service, whole. Packets of one connection have an identification each."""
     talk = (
-        Talk(sport=40_000 + number, isn=1_000 + number)
+        Talk(sport=40_000 + number, isn=isn + number)
         .hands()
         .up(hello)
         .down(b"\x16\3\3\0\2ab")
@@ -402,3 +402,20 @@ def test_a_disk_without_room_for_first_packets(pair: Pair, tmp_path: Path) -> No
     assert f"{len(use())} first packets not kept so far: [Errno 28] No space left on device" in watch.said
     assert f", {len(use())} first packets not kept" in watch.said.splitlines()[-1]
     assert f"{tmp_path}: others can look into this folder" in watch.said
+
+
+@ENGINES
+def test_first_packets_of_each_use_and_of_nothing_else(pair: Pair, engine: str, tmp_path: Path) -> None:
+    env = {"AISCOPE_WATCH_EVIDENCE": str(tmp_path), "AISCOPE_WATCH_EVIDENCE_PACKETS": "5"}
+    other = openssl_hello("intranet.example.org")
+    with pair.watch(
+        "--json", "--engine", engine, "--all", env=env | {"AISCOPE_WATCH_ALLOW_ALL": "true"}
+    ) as watch:
+        pair.send(use())
+        pair.send(again := use(isn=9_000))
+        pair.send(use(1, other))
+        pair.send(open_yet := use(2)[:4])
+        assert watch.stop() == 0
+    assert len(watch.table("connections")) == 4
+    found = [frame.data for path in ring_files(tmp_path) for batch in frames(path) for frame in batch]
+    assert found == [*use()[:5], *again[:5], *open_yet]

@@ -159,10 +159,11 @@ class Flights:
         kind = self._class(flow, seen)
         self.move(flow, flow.cell, self._tally.classes[kind])
         flow.cell = self._tally.classes[kind]
-        watched = self._is_named(flow) or near or self._is_service(flow, seen)
-        if self._watch.all or (
-            watched and kind not in ENCRYPTED_DNS and (flow.client.spoke or flow.server.spoke)
-        ):
+        named = self._watch.name(flow.name) if self._watch.all else self._is_named(flow)
+        watched = named or near or self._is_service(flow, seen)
+        spoke = flow.client.spoke or flow.server.spoke
+        flow.listed = watched and spoke and kind not in ENCRYPTED_DNS
+        if flow.listed or self._watch.all:
             self._keep(flow)
             return
         flow.state = State.QUIET
@@ -214,7 +215,7 @@ class Flights:
         flow.client.stream = Stream(self._limits.first_flight, self._limits.segments, seq)
         flow.client.stream.push(seq, payload)
         flow.server.origin = -1  # what it sent before is not part of this
-        flow.clear = flow.source not in ("connect", "socks")
+        flow.clear, flow.listed = flow.source not in ("connect", "socks"), True
         self.open(flow)
         return True
 
@@ -268,6 +269,7 @@ class Flights:
                 flow.hello or bytes(sent[: self._limits.first_flight]),
                 heard,
                 flow.quic,
+                flow.listed,
             )
         )
         flow.hello = b""

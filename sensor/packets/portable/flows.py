@@ -114,6 +114,7 @@ class Flow:
         "idle",
         "last",
         "learnt",
+        "listed",
         "message",
         "name",
         "peeks",
@@ -158,6 +159,7 @@ class Flow:
         self.name = ""
         self.source = "none"
         self.ech = "none"
+        self.listed = True  # not only because everything is wanted
         self.quic = 0
         self.hello = b""  # the ClientHello out of QUIC, until the flow is opened
         self.capped = False  # reached `clear_bytes`

@@ -33,7 +33,7 @@ NARROW = Watch(
 NAMES = Watch(
     names=frozenset({"api.openai.com"}), paths=frozenset({"/v1/"}), resolvers=frozenset({"example.net"})
 )
-WATCHES = (Watch(all=True), NARROW, NAMES, Watch())
+WATCHES = (Watch(all=True), NARROW, NAMES, Watch(), dataclasses.replace(NARROW, all=True))
 SMALL = Limits(
     flows=3,
     held=2,
@@ -72,7 +72,7 @@ def agree(taken: Sequence[Frame], watch: Watch, limits: Limits, chunk: int = 5) 
 
 
 @pytest.mark.parametrize("limits", LIMITS, ids=["default", "small", "tight"])
-@pytest.mark.parametrize("watch", WATCHES, ids=["all", "narrow", "names", "nothing"])
+@pytest.mark.parametrize("watch", WATCHES, ids=["all", "narrow", "names", "nothing", "all-narrow"])
 @pytest.mark.parametrize("name", SCENARIOS)
 def test_as_it_is(name: str, watch: Watch, limits: Limits) -> None:
     taken = SCENARIOS[name]()

@@ -384,6 +384,24 @@ def test_encrypted_dns_is_counted_and_not_reported(engine: Make) -> None:
     assert len(only(run(engine(replace(watch, all=True), LIMITS), talk.frames), Opened)) == 1
 
 
+def test_of_everything_what_the_rest_of_watch_names_is_listed(engine: Make) -> None:
+    watch = replace(OPENAI, all=True, networks=("192.0.2.8/32",), paths=frozenset({"/v1/"}))
+    talks = {
+        Talk(sport=1).hands().up(HELLO).bye(): True,
+        Talk(sport=2).hands().up(openssl_hello("example.org")).bye(): False,
+        Talk(sport=3, server="192.0.2.8").hands().up(b"?").bye(): True,
+        Talk(sport=4, server="192.0.2.8").hands().bye(): False,  # without payload
+        Talk(sport=5).hands().up(b"GET /v1/x HTTP/1.1\r\n\r\n").bye(): True,
+        Talk(sport=6).hands().up(b"GET /v2/x HTTP/1.1\r\n\r\n").bye(): False,
+        Talk(sport=7, dport=853).hands().up(HELLO).bye(): False,
+    }
+    for talk, listed in talks.items():
+        (opened,) = only(run(engine(watch, LIMITS), talk.frames), Opened)
+        assert opened.listed == listed
+        found = only(run(engine(replace(watch, all=False), LIMITS), talk.frames), Opened)
+        assert [one.listed for one in found] == [True] * listed
+
+
 def test_what_was_counted_moves_when_the_flow_is_decided(engine: Make) -> None:
     talk = Talk().hands().up(HELLO[:10]).up(HELLO[10:], after=40 * SECOND)
     limits = replace(LIMITS, totals_ns=30 * SECOND)

@@ -217,6 +217,7 @@ pub struct Opened {
     pub client_bytes: Vec<u8>,
     pub server_bytes: Vec<u8>,
     pub quic_version: u32,
+    pub listed: bool,
 }
 
 #[derive(Default, Clone)]

@@ -197,7 +197,7 @@ impl Flights {
         self.call(live, near, &mut seen);
         (live.protocol, live.quic) = (seen.protocol, seen.quic);
         let sight = self.watch.sees(&live.name);
-        let named = live.source == NameSource::Dns || sight.watched();
+        let named = (live.source == NameSource::Dns && !self.watch.all) || sight.watched();
         let watched = named || near || (http && self.is_service(server.port, &seen));
         let class = self.class(key, flow.client, live, sight);
         if live.epoch == self.tally.epoch {
@@ -207,7 +207,8 @@ impl Flights {
         flow.class = class;
         let encrypted = matches!(class, Class::Doh | Class::Dot | Class::Doq);
         let payload = *flow.spoke.of(false) || *flow.spoke.of(true);
-        if self.watch.all || (watched && !encrypted && payload) {
+        live.listed = watched && !encrypted && payload;
+        if self.watch.all || live.listed {
             live.hello = seen.hello.into();
             self.keep(key, flow);
             return;
@@ -284,6 +285,7 @@ impl Flights {
         live.halves.of_mut(flow.client).stream = Some(Box::new(stream));
         live.halves.of_mut(other(flow.client)).origin = None; // what it sent before is not part of this
         live.clear = !matches!(live.source, NameSource::Connect | NameSource::Socks);
+        live.listed = true;
         self.open(key, flow);
         true
     }
@@ -341,6 +343,7 @@ impl Flights {
             client_bytes: if hello.is_empty() { sent } else { hello.into() },
             server_bytes: heard.to_vec(),
             quic_version: live.quic,
+            listed: live.listed,
         })));
         if live.clear {
             self.begin_clear(key, flow);

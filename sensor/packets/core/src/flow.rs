@@ -159,6 +159,8 @@ pub struct Live {
     pub capped: bool,
     /// HTTP whose bytes are passed on.
     pub clear: bool,
+    /// Watched, and not only because everything is.
+    pub listed: bool,
     pub handshake: Handshake,
     /// The burst that grows: many flows end, or are not watched, in their first. Then those before it, up to the limit.
     pub burst: Option<Growing>,

@@ -113,8 +113,8 @@ impl Capture {
             core.flows = FLOWS.wrapping_mul(number as u64);
             core.flights.names.news = (workers > 1).then(Vec::new);
             let shared = Arc::clone(&shared);
-            let tunnels = core.flights.limits.tunnels;
-            let evidence = (options.evidence > 0).then(|| Evidence::new(options.evidence, tunnels));
+            let evidence = (options.evidence > 0).then_some(options.evidence);
+            let evidence = evidence.map(|packets| Evidence::new(packets, core.flights.limits.clone()));
             waiting.push(Worker {
                 number,
                 queues: Queues::new(rings),

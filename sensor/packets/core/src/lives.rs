@@ -13,7 +13,7 @@ use std::cmp::Reverse;
 pub const FIN: u8 = 1;
 pub const SYN: u8 = 2;
 pub const RST: u8 = 4;
-const ACK: u8 = 16;
+pub const ACK: u8 = 16;
 /// Flows between asking for one's memory and looking at it.
 const SOON: usize = 16;
 

@@ -306,6 +306,7 @@ impl<'py> Converter<'py> {
             PyBytes::new(self.py, &opened.client_bytes),
             PyBytes::new(self.py, &opened.server_bytes),
             opened.quic_version,
+            opened.listed,
         ))
     }
 
