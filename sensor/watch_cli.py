@@ -7,6 +7,7 @@ away: no packet is looked at with them.
 from __future__ import annotations
 
 import contextlib
+import errno
 import importlib
 import os
 import pwd
@@ -214,6 +215,7 @@ class Watching:
     packets: int = 0  # at the last status line
     dropped: int = 0  # already in a row of sensor_stats
     duplicates: int = 0
+    down: set[str] = field(default_factory=set)  # interfaces
     complained: dict[str, float] = field(default_factory=dict)
     half_said: int = 0  # the last day on which the mirror was said to be one-way; 0: it is not
     gone: bool = False  # all interfaces are
@@ -300,17 +302,31 @@ class Watching:
         if _ENDS & self.signals:
             self.live.stop()
         for trouble in self.live.troubles():
-            self._complain(trouble, trouble)
+            name = trouble.removesuffix(f": {os.strerror(errno.ENETDOWN)}")
+            if name in self.interfaces and name not in self.down:
+                self.down.add(name)
+                say(trouble)
+            else:
+                self._complain(trouble, trouble)
         sink.put(self._mirror())
         if time.monotonic() - self.shown >= 1:
             self._status()
             self._look_after()
 
     def _look_after(self) -> None:
-        """Another catalogue, and interfaces that were removed: one of the same name is another one."""
+        """Another catalogue, and interfaces."""
         if self.changes.changed():
             self._reload()
+        self._look_for_interfaces()
+
+    def _look_for_interfaces(self) -> None:
+        """Those that are up again, and those that were removed: one of the same name is another one."""
+        from sensor.packets.live import is_up
+
         left = dict(socket.if_nameindex())
+        for name in [name for name in self.down if is_up(name)]:
+            self.down.discard(name)
+            say(f"{name} is up")
         missing = [name for number, name in self.indices.items() if left.get(number) is None]
         for name in missing:
             self._complain(

@@ -9,6 +9,7 @@ from __future__ import annotations
 
 import ctypes
 import errno
+import fcntl
 import os
 import select
 import socket
@@ -17,6 +18,7 @@ import time
 from collections import deque
 from collections.abc import Sequence
 from dataclasses import dataclass
+from functools import partial
 from typing import TYPE_CHECKING, Any, Protocol
 
 from sensor.packets.engine import native
@@ -34,6 +36,8 @@ _LONGEST = 262_144  # bytes of a frame; segmentation offload makes up to 64 KiB
 _BEHIND = 200_000_000  # ns that ticks stay behind the clock: frames wait in sockets
 _SOL_PACKET, _IGNORE_OUTGOING, _STATISTICS = 263, 23, 6  # linux/socket.h, linux/if_packet.h
 _RCVBUFFORCE, _ATTACH_FILTER = 33, 26  # asm-generic/socket.h
+_GET_FLAGS, _UP = 0x8913, 1  # linux/sockios.h, linux/if.h
+_EVERY_PROTOCOL = 3  # linux/if_ether.h
 _RAW_IP = 101
 _NS = 1_000_000_000
 
@@ -112,10 +116,15 @@ class PortableLive:
 
     def start(self) -> None:
         """Sockets receive since they are open; what came so far is not part of it."""
-        for opened in self._sockets:
+        for name, opened in zip(self._names, self._sockets, strict=True):
             opened.ins.setblocking(False)
-            while _receive(opened):
-                pass
+            try:
+                while _receive(opened):
+                    pass
+            except OSError as error:
+                if error.errno != errno.ENETDOWN:
+                    raise
+                self._troubles.append(f"{name}: {error.strerror}")
             _statistics(opened)
 
     def look(self, watch: Watch) -> None:
@@ -206,6 +215,16 @@ class PortableLive:
         return False
 
 
+def is_up(interface: str) -> bool:
+    """netdevice(7)."""
+    with socket.socket(socket.AF_INET, socket.SOCK_DGRAM) as any_one:
+        try:
+            found = fcntl.ioctl(any_one, _GET_FLAGS, interface.encode().ljust(40, b"\0"))
+        except OSError:
+            return False
+    return bool(struct.unpack_from("H", found, 16)[0] & _UP)
+
+
 def _socket(interface: str, options: Options) -> L2ListenSocket:
     import scapy.layers.l2  # noqa: F401  # link types by ARPHRD number
     from scapy.arch.linux import L2ListenSocket
@@ -214,7 +233,10 @@ def _socket(interface: str, options: Options) -> L2ListenSocket:
     try:
         socket.if_nametoindex(interface)
         program = compiled(options.filter, interface)
-        opened = L2ListenSocket(iface=interface, promisc=options.promiscuous)
+        make = partial(L2ListenSocket, iface=interface, promisc=options.promiscuous)
+        # scapy reads a new socket, and fails where the interface is down: there it gets one that is not bound.
+        opened = make() if is_up(interface) else make(type=0)
+        opened.ins.bind((interface, _EVERY_PROTOCOL))
     except OSError as error:
         number = error.errno or errno.ENODEV
         raise OSError(number, os.strerror(number), interface) from None

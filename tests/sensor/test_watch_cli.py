@@ -135,9 +135,29 @@ def test_down_up_and_another_mtu(pair: Pair, engine: str) -> None:
         time.sleep(0.3)
         sent += pair.send(use(1, openssl_hello("api.anthropic.com")))
         sent += pair.send([ethernet(ipv4(udp(bytes(8_000), 40_000, 9_999), 17))])
-        assert watch.stop() == 0
-    assert "Network is down" in watch.said
+        assert watch.stop(pause=1.2) == 0
+    assert watch.said.splitlines()[1:3] == [
+        f"aiscope: {pair.here}: Network is down",
+        f"aiscope: {pair.here} is up",
+    ]
     assert {row["service"] for row in watch.table("connections")} == {"openai-api", "claude-api"}
+    assert watch.total("packets") == sent
+
+
+@ENGINES
+def test_an_interface_that_is_not_up_yet(pair: Pair, engine: str) -> None:
+    pair.ip("link", "set", pair.here, "down")
+    try:
+        with pair.watch("--json", "--engine", engine) as watch:
+            time.sleep(1.2)
+            pair.ip("link", "set", pair.here, "up")
+            time.sleep(1.2)
+            sent = pair.send(use())
+            assert watch.stop() == 0
+    finally:
+        pair.ip("link", "set", pair.here, "up")
+    assert watch.said.count(f"{pair.here}: Network is down\n") == 1
+    assert watch.said.count(f"{pair.here} is up\n") == 1
     assert watch.total("packets") == sent
 
 

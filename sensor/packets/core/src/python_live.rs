@@ -35,11 +35,7 @@ impl Live {
         let cores = (0..workers.max(1)).map(|_| core()).collect::<PyResult<_>>()?;
         let capture = Capture::open(Options { interfaces, ring, promiscuous, filters, evidence }, cores);
         let capture = capture.map_err(|(interface, error)| match error.raw_os_error() {
-            Some(code) => {
-                let text = error.to_string();
-                let text = text.split(" (os error").next().unwrap_or_default().to_owned();
-                PyOSError::new_err((code, text, interface))
-            }
+            Some(code) => PyOSError::new_err((code, words(&error.to_string()), interface)),
             None => PyOSError::new_err(format!("{interface}: {error}")),
         })?;
         Ok(Self { capture })
@@ -103,6 +99,11 @@ impl Live {
 
     /// What went wrong with the sockets since the last call.
     fn troubles(&self) -> Vec<String> {
-        self.capture.shared.troubles()
+        self.capture.shared.troubles().iter().map(|text| words(text)).collect()
     }
+}
+
+/// What the standard library says of an error, without the number.
+fn words(text: &str) -> String {
+    text.split(" (os error").next().unwrap_or_default().to_owned()
 }
