@@ -39,8 +39,6 @@ def packets(community_id: str, evidence: Path | None, verbose: bool) -> None:
         raise click.ClickException("no packets are kept: set `evidence` in [watch] of the settings")
     if not folder.is_dir():
         raise click.ClickException(f"{folder}: there is no such folder")
-    if not folder.is_dir():
-        raise click.ClickException(f"{folder}: there is no such folder")
     with tempfile.NamedTemporaryFile(suffix=".pcapng") as found:
         for file in ring_files(folder):
             try:
