@@ -17,6 +17,9 @@ VISIBILITY_COLOURS = {
     "not AI traffic": "#BBBBBB",
 }
 
+UTC = alt.Scale(type="utc")  # else the browser's time zone is used
+MINUTE = "utcyearmonthdatehoursminutes"
+
 WIDE = 12  # services from which on a matrix takes the whole width
 TITLES = {"bytes_up": "bytes sent"}
 
@@ -51,11 +54,12 @@ def volume(frame: pd.DataFrame) -> alt.Chart:
         alt.Chart(frame)
         .mark_bar()
         .encode(
-            x=alt.X("bucket:T", title=None, axis=time_axis(frame["bucket"])),
+            x=alt.X("bucket:T", title=None, axis=time_axis(frame["bucket"]), scale=UTC),
             y=alt.Y("bytes_up:Q", title="sent", axis=alt.Axis(labelExpr=BYTES, tickCount=4)),
             color=alt.Color("service:N", title=None, sort=order, scale=alt.Scale(range=PALETTE)),
             tooltip=[
-                alt.Tooltip("bucket:T", format="%Y-%m-%d %H:%M"),
+                # A tooltip has no scale: its time unit says that it is UTC.
+                alt.Tooltip("bucket:T", timeUnit=MINUTE, format="%Y-%m-%d %H:%M", title="time"),
                 "service:N",
                 alt.Tooltip("bytes_up:Q", format=",", title="bytes sent"),
             ],

@@ -19,7 +19,9 @@ pytestmark = [
 def tab(served: str) -> Iterator[Page]:
     with sync_playwright() as playwright:
         browser = playwright.chromium.launch(executable_path=CHROMIUM, args=["--no-sandbox"])
-        page = browser.new_page(viewport={"width": 1400, "height": 1600}, base_url=served)
+        page = browser.new_page(
+            viewport={"width": 1400, "height": 1600}, base_url=served, timezone_id="America/New_York"
+        )
         page.set_default_timeout(30_000)
         expect.set_options(timeout=30_000)
         page.problems = []  # type: ignore[attr-defined]
@@ -49,6 +51,14 @@ def test_overview_shows_who_what_and_how_much(tab: Page) -> None:
     assert metric(tab, "Sent") == "4.8 MB"  # neither the relayed leg nor what is not AI
     assert metric(tab, "Readable names") == "60%"
     expect(tab.get_by_text("Looked up, no connection seen")).to_be_visible()
+
+
+def test_times_are_utc_wherever_the_browser_is(tab: Page) -> None:
+    tab.goto("/")
+    chart = tab.locator("svg.marks").first
+    expect(chart.get_by_text("10:00", exact=True)).to_be_visible()  # 05:00 in New York
+    chart.locator(".mark-rect path").first.hover()
+    expect(tab.locator("#vg-tooltip-element")).to_contain_text("2026-11-25 10:00")
 
 
 def test_filters_survive_a_reload(tab: Page) -> None:
