@@ -18,7 +18,6 @@ VISIBILITY_COLOURS = {
 }
 
 UTC = alt.Scale(type="utc")  # else the browser's time zone is used
-MINUTE = "utcyearmonthdatehoursminutes"
 
 WIDE = 12  # services from which on a matrix takes the whole width
 TITLES = {"bytes_up": "bytes sent"}
@@ -59,7 +58,9 @@ def volume(frame: pd.DataFrame) -> alt.Chart:
             color=alt.Color("service:N", title=None, sort=order, scale=alt.Scale(range=PALETTE)),
             tooltip=[
                 # A tooltip has no scale: its time unit says that it is UTC.
-                alt.Tooltip("bucket:T", timeUnit=MINUTE, format="%Y-%m-%d %H:%M", title="time"),
+                alt.Tooltip(
+                    "bucket:T", timeUnit="utcyearmonthdatehoursminutes", format="%Y-%m-%d %H:%M", title="time"
+                ),
                 "service:N",
                 alt.Tooltip("bytes_up:Q", format=",", title="bytes sent"),
             ],
