@@ -3,12 +3,13 @@
 from __future__ import annotations
 
 import ipaddress
-import re
 from dataclasses import asdict
 from pathlib import Path
 from typing import Any
 
 import click
+
+from sensor.listen import address
 
 USERS = click.option(
     "--users",
@@ -179,10 +180,13 @@ def _users(given: Path | None, store: Path) -> Path:
 
 
 def _address(listen: str) -> tuple[str, int]:
-    match = re.fullmatch(r"\[?([0-9A-Za-z.:-]+?)\]?:(\d{1,5})", listen)
-    if match is None or int(match[2]) > 65535:
+    try:
+        host, port = address(listen)
+    except ValueError as error:
+        raise click.UsageError(f"--listen {error}") from None
+    if not host:
         raise click.UsageError(f"--listen {listen}: HOST:PORT is wanted")
-    return match[1], int(match[2])
+    return host, port
 
 
 def _loopback(host: str) -> bool:

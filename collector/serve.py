@@ -22,6 +22,7 @@ from uvicorn.protocols.http.h11_impl import H11Protocol
 
 from collector import confine
 from collector.limits import Bounds
+from sensor.listen import bind
 
 HEADER_SECONDS = 10  # for a request's line and headers, and for a TLS handshake
 HEADER_BYTES = 64 << 10
@@ -109,7 +110,8 @@ def serve(wanted: Serving) -> None:
     logging.basicConfig(level=logging.INFO, handlers=[handler], force=True)
     key = None if wanted.users is None else secrets.token_hex(16)
     config = confine.configuration(wanted.directory, wanted.bounds, key)
-    listener = _listener(wanted.host, wanted.port)
+    # Named, or asyncio leaves Nagle on.
+    listener = bind(wanted.host, wanted.port, protocol=socket.IPPROTO_TCP)
     door = _Door()
     server = uvicorn.Server(_configured(wanted, door))
     server.config.load()
@@ -174,15 +176,3 @@ def _configured(wanted: Serving, door: _Door) -> uvicorn.Config:
         ssl_ca_certs=str(wanted.client_ca) if wanted.client_ca else None,
         ssl_cert_reqs=ssl.CERT_REQUIRED if wanted.client_ca else ssl.CERT_NONE,
     )
-
-
-def _listener(host: str, port: int) -> socket.socket:
-    family = socket.AF_INET6 if ":" in host else socket.AF_INET
-    listener = socket.socket(family, socket.SOCK_STREAM, socket.IPPROTO_TCP)  # or asyncio leaves Nagle on
-    listener.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
-    try:
-        listener.bind((host, port))
-    except OSError as error:
-        listener.close()
-        raise OSError(f"cannot listen on {host}:{port}: {error.strerror}") from None
-    return listener

@@ -9,6 +9,9 @@ from pathlib import Path
 
 import click
 
+from sensor.config import load
+from sensor.listen import address, bind
+
 APP = Path(__file__).with_name("app.py")
 PAGES = ("overview", "findings", "content", "service", "client", "visibility")
 OPTIONS = {
@@ -24,13 +27,11 @@ OPTIONS = {
 
 @click.command()
 @click.option("--store", metavar="URL|DIR", help="Which store; default from the settings.")
-@click.option(
-    "--listen", default="127.0.0.1:8501", show_default=True, metavar="HOST:PORT", help="Where to serve."
-)
+@click.option("--listen", metavar="HOST:PORT", help="Where to serve; default 127.0.0.1:8501.")
 @click.option(
     "--check", is_flag=True, help="Draw every page once without a browser, say what they show, and end."
 )
-def dashboard(store: str | None, listen: str, check: bool) -> None:
+def dashboard(store: str | None, listen: str | None, check: bool) -> None:
     """Who uses which AI services, in a browser."""
     if store:
         from collector.store import as_url
@@ -38,10 +39,10 @@ def dashboard(store: str | None, listen: str, check: bool) -> None:
         os.environ["AISCOPE_STORE_URL"] = as_url(store)
     if check:
         sys.exit(draw_all())
-    host, _, port = listen.rpartition(":")
-    if not port.isdigit():
-        raise click.UsageError(f"--listen {listen}: expected HOST:PORT")
-    options = OPTIONS | {"server.address": host or "127.0.0.1", "server.port": port}
+    host, port = address(load(flags={"dashboard.listen": listen}).dashboard.listen)
+    host = host or "127.0.0.1"
+    bind(host, port).close()  # Streamlit would say it with a traceback
+    options = OPTIONS | {"server.address": host, "server.port": str(port)}
     flags = [f"--{name}={value}" for name, value in options.items()]
     command = [sys.executable, "-m", "streamlit", "run", str(APP), *flags]
     os.execv(sys.executable, command)  # noqa: S606  # this process becomes it: a signal to one is to both

@@ -104,14 +104,13 @@ def _checked(name: str, value: Any) -> Any:
         raise _UnknownError
     kind = get_type_hints(SECTIONS[section])[key]
     bounds = entry.metadata.get("bounds", {"ge": 1})  # the engine's limits have none of their own
-    if (plain := _plainly(kind, value, bounds)) is not None:
-        return plain
-    from pydantic import Field, TypeAdapter  # most runs have little set, and need not wait for it
+    if (given := _plainly(kind, value, bounds)) is None:
+        from pydantic import Field, TypeAdapter  # most runs have little set, and need not wait for it
 
-    if get_origin(kind) is tuple and isinstance(value, str):
-        value = [part.strip() for part in value.split(",")]
-    wanted: Any = Annotated[kind, Field(**bounds)]
-    given: Any = TypeAdapter(wanted).validate_python(value)
+        if get_origin(kind) is tuple and isinstance(value, str):
+            value = [part.strip() for part in value.split(",")]
+        wanted: Any = Annotated[kind, Field(**bounds)]
+        given = TypeAdapter(wanted).validate_python(value)
     made = entry.metadata.get("made")
     return made(given) if made else given
 

@@ -16,6 +16,7 @@ from pathlib import Path
 from typing import Any, Literal
 
 from sensor.frozen import dataclass
+from sensor.listen import address
 from sensor.packets.facts import Limits
 
 PREFIX = "AISCOPE_"
@@ -47,6 +48,11 @@ def _networks(value: tuple[str, ...]) -> tuple[str, ...]:
     import ipaddress
 
     return tuple(str(ipaddress.ip_network(part)) for part in value)
+
+
+def _listen(value: str) -> str:
+    address(value)
+    return value
 
 
 Names = tuple[str, ...]  # a list in the file, or one text with commas
@@ -212,7 +218,7 @@ class ProxySettings:
         pattern=r"^(regular|transparent|wireguard|socks5|reverse:https?://[^\s/]+/?)$",
         description="regular, transparent, wireguard, socks5 or reverse:URL",
     )
-    listen: str = setting(default="127.0.0.1:8080", pattern=r":\d+$", description="address and port")
+    listen: str = setting(default="127.0.0.1:8080", made=_listen, description="address and port")
     address: str = setting(default="", description="where clients reach it, if not as `listen` says")
     enforce: bool = setting(default=False, description="do what the policy says; else only record it")
     closed: Names = setting(default=("block", "redact"), description="verdicts that fail closed")
@@ -292,7 +298,7 @@ class RetentionSettings:
 class DashboardSettings:
     """`aiscope dashboard`."""
 
-    listen: str = setting(default="127.0.0.1:8501", pattern=r":\d+$", description="address and port")
+    listen: str = setting(default="127.0.0.1:8501", made=_listen, description="address and port")
 
 
 @dataclass(frozen=True, slots=True)

@@ -17,6 +17,7 @@ from collections.abc import Callable, Iterator
 from cryptography import x509
 
 from sensor.config import Settings
+from sensor.listen import address
 from sensor.proxy import ca, pages
 
 TIMEOUT = 10.0  # seconds
@@ -34,8 +35,8 @@ class Doctor:
     def __init__(self, settings: Settings, host: str, plain_host: str, user: str = "") -> None:
         self._settings, self._proxy = settings, settings.proxy
         self._host, self._plain, self._user = host, plain_host, user
-        address, _, port = (self._proxy.address or self._proxy.listen).rpartition(":")
-        self._where = address.strip("[]") or "127.0.0.1", int(port)
+        host, port = address(self._proxy.address or self._proxy.listen)
+        self._where = host or "127.0.0.1", port
 
     def run(self) -> Iterator[tuple[str, str, bool | None]]:
         """All tests that the mode has."""

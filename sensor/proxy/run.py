@@ -33,6 +33,7 @@ from sensor.config import Settings
 from sensor.knowledge import catalogue as catalogues
 from sensor.knowledge import catalogue_files, inventory, policy
 from sensor.knowledge.catalogue import Catalogue
+from sensor.listen import address, bind
 from sensor.proxy import auth, ca, sockets, tenant
 from sensor.proxy.actions import Actions
 from sensor.proxy.addon import Inspection
@@ -149,12 +150,10 @@ def master(settings: Settings, made: Parts, check: auth.Check | None) -> tuple[M
     sockets.bound()
     proxy, handshakes = settings.proxy, Handshakes(made)
     inspection = Inspection(made, handshakes)
-    host, _, port = proxy.listen.rpartition(":")
+    host, port = address(proxy.listen)
     if proxy.mode == "wireguard":
         _wireguard_keys(proxy.home / WIREGUARD_KEYS)
-    opts = options.Options(
-        listen_host=host.strip("[]"), listen_port=int(port), mode=[proxy.mode], confdir=str(proxy.home)
-    )
+    opts = options.Options(listen_host=host, listen_port=port, mode=[proxy.mode], confdir=str(proxy.home))
     found = Master(opts)
     found.addons.add(
         core.Core(),
@@ -207,14 +206,10 @@ async def run(settings: Settings, open_delivery: Callable[[], Delivery], ready: 
 
 def _free(listen: str, mode: str) -> None:
     """Raises OSError when the address cannot be listened at, before all that takes time."""
-    host, _, port = listen.rpartition(":")
-    host, kind = host.strip("[]"), socket.SOCK_DGRAM if mode == "wireguard" else socket.SOCK_STREAM
-    with socket.socket(socket.AF_INET6 if ":" in host else socket.AF_INET, kind) as probe:
-        probe.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
-        try:
-            probe.bind((host, int(port)))
-        except (OSError, OverflowError) as error:
-            raise OSError(f"proxy.listen: {listen}: {error}") from None
+    try:
+        bind(*address(listen), socket.SOCK_DGRAM if mode == "wireguard" else socket.SOCK_STREAM).close()
+    except OSError as error:
+        raise OSError(f"proxy.listen: {error}") from None
 
 
 async def _listening(proxy: Master, serving: asyncio.Task[None]) -> None:

@@ -2,10 +2,12 @@
 
 from __future__ import annotations
 
+import os
 import socket
 import subprocess
 import sys
 import time
+import urllib.request
 from pathlib import Path
 
 import pytest
@@ -68,8 +70,46 @@ def test_a_signal_ends_it(filled: Path) -> None:
     assert not listens(port)
 
 
-def test_listen_is_checked() -> None:
-    done = python("-m", "sensor.cli", "dashboard", "--listen", "nowhere")
-    assert done.returncode == 2
-    assert "HOST:PORT" in done.stderr
-    assert (ROOT / "dashboard" / "app.py").exists()
+@pytest.mark.parametrize(
+    ("listen", "why"),
+    [
+        ("nowhere", "HOST:PORT is wanted"),
+        ("127.0.0.1:99999", "HOST:PORT is wanted"),
+        ("192.0.2.1:8501", "cannot listen on 192.0.2.1:8501: Cannot assign requested address"),
+    ],
+)
+def test_where_it_cannot_listen_is_one_line(listen: str, why: str) -> None:
+    done = python("-m", "sensor.cli", "dashboard", "--listen", listen)
+    assert done.returncode == 1
+    assert done.stderr.endswith(f"{why}\n")
+    assert len(done.stderr.splitlines()) == 1
+
+
+def served_at(filled: Path, host: str, *flags: str, **environment: str) -> None:
+    """Start it, wait until it answers at `host`, and end it."""
+    command = [sys.executable, "-m", "sensor.cli", "dashboard", "--store", f"chdb://{filled}", *flags]
+    server = subprocess.Popen(command, cwd=ROOT, env=os.environ | environment, stdout=subprocess.DEVNULL)
+    try:
+        deadline = time.monotonic() + 60
+        while True:
+            assert server.poll() is None
+            try:
+                with urllib.request.urlopen(f"http://{host}/_stcore/health", timeout=5):
+                    return
+            except OSError:
+                assert time.monotonic() < deadline
+                time.sleep(0.1)
+    finally:
+        server.terminate()
+        server.wait(20)
+
+
+def test_it_listens_where_the_settings_say_and_the_flag_wins(filled: Path) -> None:
+    here, there = f"127.0.0.1:{free_port()}", f"127.0.0.1:{free_port()}"
+    served_at(filled, here, AISCOPE_DASHBOARD_LISTEN=here)
+    served_at(filled, there, "--listen", there, AISCOPE_DASHBOARD_LISTEN=here)
+
+
+def test_it_listens_on_ipv6(filled: Path) -> None:
+    host = f"[::1]:{free_port()}"
+    served_at(filled, host, "--listen", host)

@@ -76,7 +76,8 @@ def test_files_in_their_order(tmp_path: Path, monkeypatch: pytest.MonkeyPatch):
         ("[limits]\nflowers = 1", "limits.flowers: unknown setting, did you mean limits.flows?"),
         ("[sensor]\nnames = 'open'", "sensor.names: Input should be 'plain' or 'sealed'"),
         ("[retention]\nevents = -1", "retention.events: Input should be greater than or equal to 0"),
-        ("[dashboard]\nlisten = 'here'", "dashboard.listen: String should match pattern"),
+        ("[dashboard]\nlisten = 'here'", "dashboard.listen: here: HOST:PORT is wanted"),
+        ("[proxy]\nlisten = ':65536'", "proxy.listen: :65536: HOST:PORT is wanted"),
         ("[store", "Expected ']'"),
     ],
 )

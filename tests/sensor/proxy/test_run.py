@@ -34,7 +34,7 @@ def test_the_first_start_says_how_to_trust_it(lab: Lab) -> None:
         (("--store", "chdb:///nowhere"), "chdb:///nowhere: ship goes to http(s)://user:password@host:port/"),
         (
             ("--listen", "127.0.0.1:{taken}"),
-            "proxy.listen: 127.0.0.1:{taken}: [Errno 98] Address already in use",
+            "proxy.listen: cannot listen on 127.0.0.1:{taken}: Address already in use",
         ),
     ],
 )
