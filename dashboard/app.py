@@ -32,17 +32,18 @@ def filters() -> Filters:
     with st.sidebar:
         name = str(st.selectbox("Time", list(RANGES), key="time", bind="query-params"))
         start, end = span(name)
-        services = st.multiselect(
-            "Services", choices("service"), key="services", bind="query-params", placeholder="All"
-        )
-        categories = st.multiselect(
-            "Categories", choices("category"), key="categories", bind="query-params", placeholder="All"
-        )
-        clients = st.multiselect(
-            "Clients", choices("client"), key="clients", bind="query-params", placeholder="All"
-        )
+        services = several("Services", "service")
+        categories = several("Categories", "category")
+        clients = several("Clients", "client")
         st.caption("Times are UTC.")
-    return Filters(start, end, tuple(services), tuple(categories), tuple(clients))
+    return Filters(start, end, services, categories, clients)
+
+
+def several(label: str, kind: str) -> tuple[str, ...]:
+    """Any number of the services, categories or clients in the store; none is all of them."""
+    options, key = choices(kind), label.lower()
+    parts.absent(key, options)
+    return tuple(st.multiselect(label, options, key=key, bind="query-params", placeholder="All"))
 
 
 def span(name: str) -> tuple[dt.datetime, dt.datetime]:
@@ -54,6 +55,8 @@ def span(name: str) -> tuple[dt.datetime, dt.datetime]:
         bounds = EARLIEST.date(), LATEST.date()
         first = st.date_input("From", today - dt.timedelta(days=7), *bounds, key="from", bind="query-params")
         last = st.date_input("Until", today, *bounds, key="until", bind="query-params")
+        if first > last:
+            st.warning("From is later than Until: nothing is between them.")
         return midnight(first), midnight(last) + dt.timedelta(days=1)
     length = RANGES[name]
     return (now - length, now) if length else (EARLIEST, LATEST)

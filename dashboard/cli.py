@@ -9,6 +9,7 @@ from pathlib import Path
 
 import click
 
+from sensor.cli import printable
 from sensor.config import load
 from sensor.listen import address, bind
 
@@ -20,6 +21,7 @@ OPTIONS = {
     "browser.gatherUsageStats": "false",
     "client.toolbarMode": "minimal",
     "client.showErrorDetails": "none",
+    "client.showErrorLinks": "false",
     "theme.base": "light",
     "theme.primaryColor": "#0072B2",
 }
@@ -61,12 +63,15 @@ def draw_all() -> int:
     """Run every page's script and report; 1 when one of them fails, shows an error or has no rows."""
     from streamlit.testing.v1 import AppTest
 
+    from dashboard.parts import unmarked
+
     logging.disable(logging.WARNING)  # Streamlit's, about running without a server
     failed = False
     for name in PAGES:
         shown = AppTest.from_function(one_page, args=(name,), default_timeout=60).run()
-        problems = [*(e.message for e in shown.exception), *(e.value for e in shown.error)]
+        problems = [*(e.message for e in shown.exception), *(unmarked(e.value) for e in shown.error)]
         rows = sum(len(frame.value) for frame in shown.dataframe)
         failed |= bool(problems) or not (rows or shown.info)
-        click.echo(f"  {name:<12}{'; '.join(problems) or f'{len(shown.metric)} numbers, {rows:,} rows'}")
+        state = "; ".join(problems) or f"{len(shown.metric)} numbers, {rows:,} rows"
+        click.echo(printable(f"  {name:<12}{state}"))
     return int(failed)

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import re
+from collections.abc import Sequence
 from typing import Any
 
 import altair as alt
@@ -71,10 +72,15 @@ def plain(text: str) -> str:
     return re.sub(r"([\\`*_{}\[\]()#+\-.!|<>~:$&])", r"\\\1", printable)
 
 
+def unmarked(text: str) -> str:
+    """What `plain` and bold signs were put into, for a place that takes no markup."""
+    return re.sub(r"\\(.)|\*\*", lambda found: found[1] or "", text)
+
+
 def table(frame: pd.DataFrame, **options: Any) -> Any:
     """A table with the columns' standard names, units and help. Cells are data, never markup."""
     config = {name: COLUMNS[name] for name in frame.columns if name in COLUMNS}
-    return st.dataframe(frame, hide_index=True, column_config=config, **options)
+    return st.dataframe(frame, hide_index=True, column_config=config, placeholder="", **options)
 
 
 def heatmap(chart: alt.Chart) -> None:
@@ -92,10 +98,28 @@ def bytes_text(count: float) -> str:
 
 
 def metrics(values: dict[str, str | int], **helps: str) -> None:
-    """A row of numbers."""
-    for column, (label, value) in zip(st.columns(len(values)), values.items(), strict=True):
-        text = f"{value:,}" if isinstance(value, int) else value
-        column.metric(label, text, help=helps.get(label))
+    """A row of numbers, each as wide as it is; in a narrow window more rows."""
+    with st.container(horizontal=True, gap="medium"):
+        for label, value in values.items():
+            text = f"{value:,}" if isinstance(value, int) else value
+            st.metric(label, text, help=helps.get(label), width="content")
+
+
+def choose(label: str, options: Sequence[str], key: str, first: int = 0) -> str | None:
+    """One of `options`, kept in the address. None, and said, when the address names what is not there."""
+    wanted = st.query_params.get(key)
+    index = first if wanted is None or wanted in options else None
+    chosen: str | None = st.selectbox(label, options, index=index, key=key, bind="query-params")
+    if chosen is None:
+        nothing(f"{plain(wanted) if wanted else 'What was asked for'} is not in this store.", "Choose above.")
+    return chosen
+
+
+def absent(key: str, options: Sequence[str]) -> None:
+    """Say which values of a filter in the address are not there: Streamlit leaves them out silently."""
+    for value in st.query_params.get_all(key):
+        if value not in options:
+            st.warning(f"{plain(value)} is not in this store: the filter is left out.")
 
 
 def nothing(what: str, advice: str) -> None:

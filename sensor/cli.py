@@ -92,6 +92,14 @@ def printable(text: str) -> str:
     )
 
 
+def reason(error: Exception) -> str:
+    """What went wrong, in one line: of the system's own errors the file and why, without their number."""
+    if not isinstance(error, OSError) or error.strerror is None:
+        return str(error)
+    name = "" if error.filename is None else f"{os.fsdecode(error.filename)}: "
+    return f"{name}{error.strerror}"
+
+
 def main(arguments: list[str] | None = None) -> None:
     """Run a command and end with its exit code."""
     try:
@@ -109,7 +117,7 @@ def main(arguments: list[str] | None = None) -> None:
         os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
         code = 0
     except (OSError, ValueError) as error:
-        _say(str(error))
+        _say(reason(error))
         code = 1
     sys.exit(code)
 

@@ -19,7 +19,9 @@ def show(filters: Filters) -> None:
             "No client has been seen yet.", "Read a capture with `aiscope read`, or start a sensor."
         )
         return
-    client = str(st.selectbox("Client", clients, key="client", bind="query-params"))
+    client = parts.choose("Client", clients, "client")
+    if client is None:
+        return
     use = fetch("overview", filters)
     use = use[use["client"] == client]
     if use.empty:

@@ -22,7 +22,9 @@ def show(filters: Filters) -> None:
         return
     use = fetch("overview", filters)
     most = services.index(use["service"].iloc[0]) if len(use) else 0  # `overview` begins with the heaviest
-    service = str(st.selectbox("Service", services, index=most, key="service", bind="query-params"))
+    service = parts.choose("Service", services, "service", most)
+    if service is None:
+        return
     use = use[use["service"] == service]
     if use.empty:
         parts.nothing("Not used in this time range.", "Widen the time range or clear the filters.")

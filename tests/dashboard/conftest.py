@@ -7,6 +7,7 @@ import sys
 import time
 import urllib.request
 from collections.abc import Iterator
+from contextlib import contextmanager
 from pathlib import Path
 
 import pytest
@@ -27,10 +28,15 @@ def filled(tmp_path_factory: pytest.TempPathFactory) -> Path:
 def served(filled: Path) -> Iterator[str]:
     """The URL of `aiscope dashboard` on the filled store."""
     port = free_port()
-    command = [sys.executable, "-m", "sensor.cli", "dashboard", "--store", f"chdb://{filled}"]
-    server = subprocess.Popen(
-        [*command, "--listen", f"127.0.0.1:{port}"], cwd=ROOT, stdout=subprocess.DEVNULL
-    )
+    command = ["-m", "sensor.cli", "dashboard", "--store", f"chdb://{filled}"]
+    with serving(port, *command, "--listen", f"127.0.0.1:{port}") as url:
+        yield url
+
+
+@contextmanager
+def serving(port: int, *arguments: str) -> Iterator[str]:
+    """Python with these arguments, which serves a Streamlit script at this port, and its URL."""
+    server = subprocess.Popen([sys.executable, *arguments], cwd=ROOT, stdout=subprocess.DEVNULL)
     url = f"http://127.0.0.1:{port}"
     try:
         for _ in range(300):

@@ -39,6 +39,25 @@ def test_a_store_that_cannot_be_reached_is_one_sentence() -> None:
     assert "Traceback" not in done.stdout + done.stderr
 
 
+def test_what_cannot_be_opened_is_one_sentence_without_markup(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    check = ("-m", "sensor.cli", "dashboard", "--check")
+    done = python(*check, "--store", tmp_path / ("my_store-1" * 30))  # longer than a name can be
+    assert done.returncode == 1
+    assert done.stderr == ""
+    shown = "The store cannot be read. "
+    assert [line[14:].startswith(shown) for line in done.stdout.splitlines()] == [True] * len(PAGES)
+    assert "my_store-1" in done.stdout
+    assert "\\" not in done.stdout
+    monkeypatch.setenv("AISCOPE_CONFIG", "nosuch.toml")
+    done = python(*check)
+    assert done.returncode == 1
+    assert done.stderr == ""
+    reason = f"{shown}nosuch.toml: No such file or directory"
+    assert [line[14:] for line in done.stdout.splitlines()] == [reason] * len(PAGES)
+
+
 @pytest.mark.parametrize("name", [name for name, length in app.RANGES.items() if length])
 def test_relative_ranges_end_now_and_can_be_cached(name: str) -> None:
     start, end = app.span(name)

@@ -4,9 +4,14 @@ from __future__ import annotations
 
 import shutil
 from collections.abc import Iterator
+from pathlib import Path
 
 import pytest
 from playwright.sync_api import Page, expect, sync_playwright
+
+from dashboard.cli import OPTIONS
+from tests.dashboard.conftest import serving
+from tests.ports import free_port
 
 CHROMIUM = shutil.which("chromium")
 pytestmark = [
@@ -76,6 +81,33 @@ def test_an_old_range_is_empty_and_says_what_to_do(tab: Page) -> None:
     expect(tab.get_by_text("No AI service in use here.")).to_be_visible()
 
 
+def test_a_range_that_ends_before_it_begins_is_said(tab: Page) -> None:
+    tab.goto("/?time=Between+two+days&from=2026-11-26&until=2026-11-25")
+    expect(tab.get_by_text("From is later than Until")).to_be_visible()
+    tab.goto("/?time=Between+two+days&from=2026-11-25&until=2026-11-25")
+    expect(tab.get_by_text("Who sends how much to which service")).to_be_visible()
+    assert tab.get_by_text("From is later than Until").count() == 0
+
+
+def test_a_link_to_what_is_not_there_shows_nobody_else(tab: Page) -> None:
+    for page, name in (("client", "carla.diaz"), ("service", "*nosuch*")):
+        tab.goto(f"/{page}?{page}={name}")
+        expect(tab.get_by_text(f"{name} is not in this store.")).to_be_visible()
+        assert tab.get_by_test_id("stMetric").count() == 0
+    tab.goto("/?services=nosuch")
+    expect(tab.get_by_text("nosuch is not in this store: the filter is left out.")).to_be_visible()
+
+
+def test_numbers_are_whole_in_a_narrow_window(tab: Page) -> None:
+    tab.set_viewport_size({"width": 1100, "height": 1600})
+    tab.goto("/content?services=ollama")
+    expect(tab.get_by_text("Exchanges that could be read")).to_be_visible()
+    cut = "values => values.filter(v => v.scrollWidth > v.clientWidth).map(v => v.innerText)"
+    values = tab.locator("[data-testid=stMetricValue], [data-testid=stMetricValue] *")
+    assert values.evaluate_all(cut) == []
+    tab.set_viewport_size({"width": 1400, "height": 1600})
+
+
 def test_findings_begin_with_the_worst(tab: Page) -> None:
     tab.goto("/findings")
     expect(tab.get_by_text("The rows behind a finding")).to_be_visible()
@@ -112,6 +144,20 @@ def test_visibility_says_what_was_hidden(tab: Page) -> None:
     tab.goto("/visibility")
     expect(tab.get_by_text("Sensors")).to_be_visible()
     assert metric(tab, "Hidden") == "15.0%"
+
+
+def test_a_failure_of_our_own_sends_nobody_outside(tab: Page, tmp_path: Path) -> None:
+    script, port = tmp_path / "broken.py", free_port()
+    script.write_text("raise RuntimeError('secret')")
+    options = OPTIONS | {"server.address": "127.0.0.1", "server.port": str(port)}
+    flags = [f"--{name}={value}" for name, value in options.items()]
+    browser = tab.context.browser
+    assert browser
+    with serving(port, "-m", "streamlit", "run", str(script), *flags) as url, browser.new_page() as page:
+        page.goto(url)
+        expect(page.get_by_test_id("stException")).to_be_visible()
+        assert page.get_by_test_id("stException").get_by_role("link").count() == 0
+        assert page.get_by_text("secret").count() == 0
 
 
 def test_nothing_broke_and_nothing_was_asked_of_the_outside(tab: Page) -> None:

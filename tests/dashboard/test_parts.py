@@ -3,6 +3,7 @@ from __future__ import annotations
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
+from streamlit.testing.v1 import AppTest
 
 from dashboard import parts
 
@@ -25,6 +26,11 @@ def test_bytes_text(count: float, text: str) -> None:
     assert parts.bytes_text(count) == text
 
 
+@given(st.text(st.characters(exclude_categories=["C", "Z"])))
+def test_unmarked_is_what_was_written(text: str) -> None:
+    assert parts.unmarked(f"**Said.** {parts.plain(text)}") == f"Said. {text}"
+
+
 @given(st.text())
 def test_plain_leaves_no_control_character_and_no_bare_markup(text: str) -> None:
     shown = parts.plain(text)
@@ -32,3 +38,16 @@ def test_plain_leaves_no_control_character_and_no_bare_markup(text: str) -> None
     for place, character in enumerate(shown):
         if character in "*_[]<>`$:":
             assert shown[place - 1] == "\\"
+
+
+def test_what_is_not_known_is_an_empty_cell() -> None:
+    def page() -> None:
+        import pandas as pd
+
+        from dashboard import parts
+
+        parts.table(pd.DataFrame({"risk": [None, 3.0]}))
+
+    (table,) = AppTest.from_function(page).run().dataframe
+    assert table.proto.HasField("placeholder")
+    assert table.proto.placeholder == ""
