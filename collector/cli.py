@@ -16,7 +16,7 @@ def _settings(store: str | None) -> Any:
     from collector.store import as_url
     from sensor.config import load
 
-    return load(flags={"store.url": as_url(store) if store else None})
+    return load(flags={"store.url": None if store is None else as_url(store)})
 
 
 @click.command(context_settings={"ignore_unknown_options": True})  # a statement may begin with a `-- comment`
@@ -31,10 +31,10 @@ def sql(text: str, store: str | None, form: str | None) -> None:
     A table on a terminal, tab-separated values with a header line otherwise, or what --format says.
     `aiscope` is the default database.
     """
-    from collector.store import open_store
+    from collector.store import existing, open_store
 
     text = sys.stdin.read() if text == "-" else text
-    with open_store(_settings(store).store.url) as opened:
+    with open_store(existing(_settings(store).store.url)) as opened:
         if form is None and sys.stdout.isatty():
             _table(opened.sql(text, "JSONCompact").read())
             return

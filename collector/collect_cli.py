@@ -19,7 +19,7 @@ USERS = click.option(
 
 
 @click.group(invoke_without_command=True)
-@click.option("--store", type=click.Path(file_okay=False, path_type=Path), help="The store's directory.")
+@click.option("--store", metavar="DIR", help="The store's directory; default from the settings.")
 @click.option("--listen", default="127.0.0.1:8123", show_default=True, metavar="HOST:PORT")
 @click.option(
     "--owner",
@@ -43,7 +43,7 @@ USERS = click.option(
 @click.pass_context
 def collect(
     ctx: click.Context,
-    store: Path | None,
+    store: str | None,
     listen: str,
     owner: Path | None,
     certificate: Path | None,
@@ -67,7 +67,7 @@ def collect(
         )
     if (client_ca or key) and not certificate:
         raise click.UsageError("--client-ca and --key need --certificate")
-    directory = (owner or _store(store)).expanduser().resolve()
+    directory = _store(str(owner) if owner else store).resolve()
     directory.mkdir(mode=0o700, parents=True, exist_ok=True)
     if owner is None:
         from sensor.config import load
@@ -165,14 +165,16 @@ def _show(token: str) -> None:
         click.echo(token)
 
 
-def _store(given: Path | None) -> Path:
+def _store(given: str | None) -> Path:
     """The directory that is served: as given, or the settings' store when that is a directory."""
+    from collector.store import as_url, directory
     from sensor.config import load, user_data
 
-    if given:
-        return given
-    url = load().store.url
-    return Path(url.removeprefix("chdb://")) if url.startswith("chdb:") else user_data() / "store"
+    if given is None:
+        return directory(load().store.url) or user_data() / "store"
+    if found := directory(as_url(given)):
+        return found
+    raise click.UsageError(f"--store {given}: a directory is served")
 
 
 def _users(given: Path | None, store: Path) -> Path:

@@ -15,11 +15,13 @@ import sysconfig
 from collections.abc import Iterable
 from dataclasses import dataclass
 from pathlib import Path
+from xml.sax.saxutils import escape
 
 from collector import figures
 from collector.access import DECISIONS, EVENTS, TIERS
 from collector.gate import DATABASE, SYSTEM
 from collector.limits import Bounds
+from sensor.settings import store_url
 
 # linux/landlock.h. Rights on files by version of the interface, and on TCP since 4.
 _CREATE_RULESET, _ADD_RULE, _RESTRICT_SELF = 444, 445, 446
@@ -141,7 +143,7 @@ def migrate(directory: Path, retention: dict[str, int]) -> None:
         "import json, sys; from collector.store import open_store; "
         "open_store(sys.argv[1], retention=json.loads(sys.argv[2])).close()"
     )
-    command = [sys.executable, "-c", code, f"chdb://{directory}", json.dumps(retention)]
+    command = [sys.executable, "-c", code, store_url(directory), json.dumps(retention)]
     done = subprocess.run(command, capture_output=True, text=True, check=False)
     if done.returncode:
         raise OSError((done.stderr.strip().splitlines() or ["the store cannot be migrated"])[-1])
@@ -173,9 +175,9 @@ def configuration(directory: Path, bounds: Bounds, key: str | None) -> Path:
 <merge_tree><merge_selector_base>{MERGED}</merge_selector_base></merge_tree>
 <mark_cache_size>{64 << 20}</mark_cache_size>
 <uncompressed_cache_size>0</uncompressed_cache_size>
-<users_config>{users}</users_config>
+<users_config>{escape(str(users))}</users_config>
 <storage_configuration><disks>
-<backups><type>local</type><path>{directory}/backups/</path></backups>
+<backups><type>local</type><path>{escape(str(directory))}/backups/</path></backups>
 </disks></storage_configuration>
 <backups><allowed_disk>backups</allowed_disk></backups>
 </clickhouse>

@@ -15,6 +15,7 @@ from collections.abc import Callable, Generator, Iterable, Mapping
 from functools import cached_property
 from pathlib import Path
 from typing import Any
+from urllib.parse import quote
 
 import pyarrow as pa
 
@@ -167,7 +168,7 @@ class Engine:
 
         self._connect: Callable[[str], Any] = chdb.connect
         self._lock = threading.Lock()
-        self._address = f"{directory}?config-file={config}"
+        self._address = f"{directory}?config-file={quote(str(config))}"
         try:
             self._keeper: Any = self._connect(self._address)  # type: ignore[no-untyped-call]  # while it is open, others open in no time
             self._keeper.query("SET readonly = 1")

@@ -15,7 +15,7 @@ from functools import cache
 from pathlib import Path
 from string import Template
 from typing import Any, cast
-from urllib.parse import unquote, urlsplit
+from urllib.parse import unquote, urlencode, urlsplit
 
 import clickhouse_connect
 import pyarrow as pa
@@ -23,6 +23,7 @@ from clickhouse_connect.driver.exceptions import ClickHouseError
 
 from sensor.delivery.columns import arrow, pieces
 from sensor.delivery.event import Event
+from sensor.settings import store_url
 
 logging.getLogger("clickhouse_connect").addHandler(logging.NullHandler())  # errors are raised, and said once
 DATABASE = "aiscope"
@@ -36,6 +37,8 @@ _ENGINE = {"max_server_memory_usage": ENGINE_BYTES, "mark_cache_size": 64 << 20,
 # A batch that comes again is dropped, in the rollups too.
 _ONCE = {"deduplicate_blocks_in_dependent_materialized_views": 1}
 
+# What the engine takes for the end of a directory's name, or cannot take at all.
+_REFUSED = re.compile("[?&\0\udc80-\udcff]|\\s\\Z")
 _PARAMETER = re.compile(r"\{(\w+):([^{}]+)\}")
 _BOUNDS = {"start": dt.datetime(1970, 1, 1, tzinfo=dt.UTC), "end": dt.datetime(2262, 1, 1, tzinfo=dt.UTC)}
 
@@ -51,7 +54,7 @@ class Store:
         self.url = url
         parts = _split(url)
         self.embedded = parts.scheme == "chdb"
-        self.directory = Path(unquote(parts.path)) if self.embedded else None
+        self.directory = directory(url)
         self._writer: Any = None
         try:
             self._client = _embedded(self.directory) if self.directory else _remote(parts)
@@ -170,9 +173,7 @@ def open_store(url: str, *, readonly: bool = False, retention: Mapping[str, int]
     """
     from collector import migrate  # it builds on Store
 
-    if readonly and url.startswith("chdb:") and not Path(unquote(_split(url).path)).is_dir():
-        raise StoreError(f"{url}: no store there yet: `aiscope read FILE` makes one")
-    store = Store(url)
+    store = Store(existing(url) if readonly else url)
     try:
         if store.embedded:
             migrate.migrate(store, retention)
@@ -202,8 +203,31 @@ def shown(url: str) -> str:
 
 
 def as_url(text: str) -> str:
-    """A store as the user names it: an URL, or a directory."""
-    return text if "://" in text else f"chdb://{Path(text).expanduser().resolve()}"
+    """A store as the user names it: an URL, or a directory. Raises StoreError for no name at all."""
+    if not text:
+        raise StoreError("the store has no name: an URL or a directory is wanted")
+    return text if "://" in text else store_url(Path(text).expanduser().resolve())
+
+
+def directory(url: str) -> Path | None:
+    """The directory of an embedded store, None for a server's. Raises StoreError."""
+    parts = _split(url)
+    if parts.scheme != "chdb":
+        return None
+    found = Path(unquote(parts.netloc + parts.path, errors="surrogateescape")).expanduser()
+    if found.exists() and not found.is_dir():
+        raise StoreError(f"{found} is a file; a store is a directory")
+    if refused := _REFUSED.search(str(found)):
+        raise StoreError(f"{url}: the engine takes no {refused[0]!r} in a directory's name")
+    return found
+
+
+def existing(url: str) -> str:
+    """The same URL, for who only reads. Raises StoreError when nothing made a store there yet."""
+    place = directory(url)
+    if place is not None and not (place / "metadata").is_dir():
+        raise StoreError(f"{url}: no store there yet: `aiscope read FILE` makes one")
+    return url
 
 
 def _split(url: str) -> Any:
@@ -212,13 +236,15 @@ def _split(url: str) -> Any:
         raise StoreError(f"{shown(url)}: a store is chdb:///DIRECTORY or http(s)://user:password@host:port/")
     if parts.scheme != "chdb" and not parts.hostname:
         raise StoreError(f"{shown(url)}: no host")
-    if parts.scheme == "chdb" and (parts.netloc or len(parts.path) < 2):
+    if parts.scheme == "chdb" and (parts.netloc[:1] not in ("", "~") or len(parts.path) < 2):
         raise StoreError(f"{url}: the directory of a chdb store is absolute: chdb:///var/lib/aiscope/store")
+    if parts.scheme == "chdb" and ("?" in url or "#" in url):
+        raise StoreError(f"{url}: ? and # in a directory's name are written %3F and %23")
     return parts
 
 
 def _connection(directory: Path | None) -> str:
-    return f"{directory}?{'&'.join(f'{name}={value}' for name, value in _options(directory).items())}"
+    return f"{directory}?{urlencode(_options(directory))}"
 
 
 def _options(directory: Path | None) -> dict[str, object]:

@@ -44,10 +44,10 @@ def backup(name: str | None, base: str, store: str | None) -> None:
     writes it where its own configuration says.
     """
     from collector.backup import backup as write
-    from collector.store import Store
+    from collector.store import Store, existing
 
     name = name or time.strftime("aiscope-%Y%m%dT%H%M%SZ", time.gmtime())
-    with Store(_settings(store).store.url) as opened:
+    with Store(existing(_settings(store).store.url)) as opened:
         write(opened, name, base)
         click.echo(str(opened.directory / "backups" / name) if opened.directory else name)
 
@@ -83,14 +83,14 @@ def verify(folder: Path | None, store: str | None) -> None:
     """
     from collector.backup import offer, restore
     from collector.backup import verify as read_again
-    from collector.store import Store
+    from collector.store import Store, as_url, existing
 
     if folder is None:
-        with Store(_settings(store).store.url) as opened:
+        with Store(existing(_settings(store).store.url)) as opened:
             _checked(list(read_again(opened)))
     else:
         with tempfile.TemporaryDirectory(dir=folder.resolve().parent, prefix=".verify-") as scratch:
-            with Store(f"chdb://{scratch}") as opened:
+            with Store(as_url(scratch)) as opened:
                 restore(opened, offer(folder, Path(scratch)))
                 found = list(read_again(opened))
             _checked(found)
@@ -112,11 +112,11 @@ def vantages(sensor: str | None, rank: int | None, store: str | None) -> None:
 
     A connection that several of them saw counts at the one with the lowest rank.
     """
-    from collector.store import open_store
+    from collector.store import existing, open_store
 
     if (sensor is None) != (rank is None):
         raise click.UsageError("give a sensor and its rank, or neither")
-    with open_store(_settings(store).store.url) as opened:
+    with open_store(existing(_settings(store).store.url)) as opened:
         if sensor is not None:
             row = pa.table({"sensor": [sensor], "rank": pa.array([rank], pa.uint16())})
             opened.insert_arrow("vantages", row, token=uuid.uuid4().hex)
@@ -131,11 +131,11 @@ def vantages(sensor: str | None, rank: int | None, store: str | None) -> None:
 def doctor(store: str | None) -> None:
     """What is wrong with a store, or soon will be. Exit code 1 when something is."""
     from collector.health import checks
-    from collector.store import Store
+    from collector.store import Store, existing
 
     settings = _settings(store)
     problems = 0
-    with Store(settings.store.url) as opened:
+    with Store(existing(settings.store.url)) as opened:
         for check in checks(opened, asdict(settings.retention)):
             problems += not check.good
             click.echo(printable(f"{'ok ' if check.good else '!! '} {check.name:14} {check.state}"))
@@ -151,11 +151,11 @@ def export(words: Sequence[str], names_key: Path | None, store: str | None) -> N
 
     Names that sensors seal are found with the key they were sealed with.
     """
-    from collector.store import open_store
+    from collector.store import existing, open_store
     from collector.subject import export as rows
 
     who = _person(words, names_key)
-    with open_store(_settings(store).store.url) as opened:
+    with open_store(existing(_settings(store).store.url)) as opened:
         _audit(opened, "export", "")
         for row in rows(opened, who):
             click.echo(json.dumps(row, default=str))
@@ -172,13 +172,13 @@ def forget(words: Sequence[str], names_key: Path | None, yes: bool, store: str |
     Nothing may come in meanwhile: stop `aiscope collect` and name its directory; sensors keep their rows.
     Backups and spools are not touched. The audit trail says that it was done, not to whom.
     """
-    from collector.store import open_store
+    from collector.store import existing, open_store
     from collector.subject import forget as take_out
 
     who = _person(words, names_key)
     if not yes:
         click.confirm(f"Forget {', '.join(words)}?", abort=True)
-    with open_store(_settings(store).store.url) as opened:
+    with open_store(existing(_settings(store).store.url)) as opened:
         counted = take_out(opened, who)
         _audit(opened, "forget", f"{sum(counted.values())} rows")
     for table, rows in counted.items():

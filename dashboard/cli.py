@@ -35,7 +35,7 @@ OPTIONS = {
 )
 def dashboard(store: str | None, listen: str | None, check: bool) -> None:
     """Who uses which AI services, in a browser."""
-    if store:
+    if store is not None:
         from collector.store import as_url
 
         os.environ["AISCOPE_STORE_URL"] = as_url(store)

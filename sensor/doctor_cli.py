@@ -8,7 +8,6 @@ import socket
 import sys
 from collections.abc import Callable, Iterator
 from importlib import metadata
-from pathlib import Path
 from typing import TYPE_CHECKING
 
 import click
@@ -102,10 +101,10 @@ def _catalogue(settings: Settings) -> str:
 
 def _store(settings: Settings) -> str:
     from collector.migrate import pending
-    from collector.store import Store, shown
+    from collector.store import Store, directory, shown
 
     url = settings.store.url
-    if url.startswith("chdb://") and not Path(url.removeprefix("chdb://")).is_dir():
+    if (place := directory(url)) and not (place / "metadata").is_dir():
         return f"{url}: nothing stored yet"
     with Store(url) as store:
         version = store.rows("SELECT version() AS version")[0]["version"]

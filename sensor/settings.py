@@ -27,6 +27,16 @@ def user_data() -> Path:
     return Path(os.environ.get("XDG_DATA_HOME") or Path.home() / ".local" / "share") / "aiscope"
 
 
+def store_url(directory: Path) -> str:
+    """The URL of a store in this directory: what an URL has signs for, and what nobody sees, is quoted."""
+    path = str(directory)
+    return "chdb://" + "".join(c if c.isprintable() and c not in "%?#" else _quoted(c) for c in path)
+
+
+def _quoted(character: str) -> str:
+    return "".join(f"%{byte:02X}" for byte in os.fsencode(character))
+
+
 def setting(
     *,
     description: str,
@@ -63,7 +73,7 @@ class StoreSettings:
     """Where rows are kept."""
 
     url: str = setting(
-        default_factory=lambda: f"chdb://{user_data() / 'store'}",
+        default_factory=lambda: store_url(user_data() / "store"),
         examples=["chdb://~/.local/share/aiscope/store"],
         description="`http(s)://user:password@host:port/` of a ClickHouse server or of `aiscope collect`, or "
         "`chdb:///DIR`, opened in this process",

@@ -173,7 +173,7 @@ def backtest(
     from sensor.knowledge import seal
 
     new, old = _load(file), _load(against) if against else None
-    settings = or_end(lambda: config.load(flags={"store.url": as_url(store) if store else None}))
+    settings = or_end(lambda: config.load(flags={"store.url": None if store is None else as_url(store)}))
     sealer = seal.load(names_key) if names_key else None
     with open_store(settings.store.url, readonly=True) as opened:
         tried = Backtest(opened, new, old, start=_start(since), seal=sealer.seal if sealer else None)

@@ -54,12 +54,14 @@ def test_plan_for_a_cluster(run: Run):
 
 
 def test_sql_is_tsv_in_a_pipe_and_what_is_asked_for(run: Run):
+    run("migrate")
     assert run("sql", "SELECT 1 AS a, 'x\ty' AS b").stdout == "a\tb\n1\tx\\ty\n"
     assert run("sql", "SELECT 1 AS a", "--format", "JSONEachRow").stdout == '{"a":1}\n'
     assert run("sql", "-", input="SELECT count() AS n FROM connections").stdout == "n\n0\n"
 
 
 def test_sql_errors_are_one_line(run: Run):
+    run("migrate")
     done = run("sql", "SELECT nonsense")
     assert done.returncode == 1
     assert len(done.stderr.splitlines()) == 1
@@ -67,6 +69,7 @@ def test_sql_errors_are_one_line(run: Run):
 
 
 def test_sql_is_a_table_on_a_terminal_and_escapes(run: Run):
+    run("migrate")
     screen, side = pty.openpty()
     done = run(
         "sql", "SELECT 'a\x1b[31m[b]' AS name, 5 AS n, NULL AS nothing", capture_output=False, stdout=side

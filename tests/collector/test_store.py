@@ -2,11 +2,16 @@ from __future__ import annotations
 
 import datetime as dt
 import os
+import subprocess
+from collections.abc import Callable
 from pathlib import Path
 
 import pytest
+from hypothesis import given
+from hypothesis import strategies as st
 
-from collector.store import QUERIES, Store, StoreError, as_url, open_store, shown
+from collector.store import QUERIES, Store, StoreError, as_url, directory, existing, open_store, shown
+from sensor.settings import store_url
 
 from .conftest import START, connection, exchange, lookup, stats
 
@@ -224,3 +229,59 @@ def test_names_of_stores():
     assert as_url("here") == f"chdb://{Path.cwd()}/here"
     assert shown("https://u:p%40w@h:8443/x") == "https://u:***@h:8443/x"
     assert shown("http://h/") == "http://h/"
+
+
+NAMES = ["%41", "a#b;c=d", "50%", "a\nb+ \tc", "<ü>'\"\\", "~"]
+FILL = """
+import sys
+from collector.backup import backup
+from collector.store import as_url, open_store
+from tests.collector.conftest import connection
+with open_store(as_url(sys.argv[1])) as store:
+    store.insert([connection()], sensor="s", batch=0, token="t")
+    backup(store, "b")
+    print(store.rows("SELECT count() AS n FROM connections")[0]["n"])
+"""
+
+
+@pytest.mark.parametrize("name", NAMES)
+def test_rows_and_backups_are_in_the_directory_that_was_named(
+    python: Callable[..., subprocess.CompletedProcess[str]], tmp_path: Path, name: str
+):
+    done = python(FILL, tmp_path / name)
+    assert (done.stdout, done.stderr) == ("1\n", "")
+    assert [p.name for p in tmp_path.iterdir()] == [name]
+    assert {"metadata", "store", "backups"} <= {p.name for p in (tmp_path / name).iterdir()}
+    assert [p.name for p in (tmp_path / name / "backups").iterdir()] == ["b"]
+
+
+@pytest.mark.parametrize("name", ["?", "a?b", "a&b", "a ", b"\xff".decode(errors="surrogateescape")])
+def test_a_directory_whose_name_the_engine_cannot_take_is_refused(tmp_path: Path, name: str):
+    with pytest.raises(StoreError, match="the engine takes no"):
+        Store(as_url(str(tmp_path / name)))
+    assert list(tmp_path.iterdir()) == []
+
+
+@given(st.text(st.characters(exclude_characters="?&\0/", exclude_categories=["Cs"]), min_size=1))
+def test_a_directory_is_quoted_and_unquoted_once(name: str):
+    assert directory(store_url(Path("/x") / f"{name}.")) == Path("/x") / f"{name}."
+
+
+def test_home_is_expanded_and_other_relative_names_are_not(monkeypatch: pytest.MonkeyPatch, tmp_path: Path):
+    monkeypatch.setenv("HOME", str(tmp_path))
+    assert directory("chdb://~/.local/store") == tmp_path / ".local/store"
+    assert directory(as_url("~/x")) == tmp_path / "x"
+    with pytest.raises(StoreError, match="is absolute"):
+        directory("chdb://data/x")
+    with pytest.raises(StoreError, match="are written %3F and %23"):
+        directory("chdb:///data/x?y")
+
+
+def test_what_is_no_store_is_said(tmp_path: Path):
+    (tmp_path / "office.pcap").touch()
+    with pytest.raises(StoreError, match=r"office.pcap is a file; a store is a directory"):
+        Store(as_url(str(tmp_path / "office.pcap")))
+    with pytest.raises(StoreError, match="the store has no name"):
+        as_url("")
+    with pytest.raises(StoreError, match="no store there yet"):
+        existing(as_url(str(tmp_path)))

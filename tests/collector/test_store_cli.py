@@ -139,3 +139,22 @@ def test_vantages(run):
 
 def test_doctor(run):
     assert "ok  schema" in run("doctor", code=0)
+
+
+@pytest.mark.parametrize(
+    "command",
+    [
+        ("store", "doctor"),
+        ("store", "verify"),
+        ("store", "export", "bob"),
+        ("store", "vantages"),
+        ("store", "backup"),
+        ("sql", "SELECT 1"),
+    ],
+)
+def test_who_only_reads_makes_no_store(run, tmp_path: Path, command: tuple[str, ...]):
+    entry = ("-m", "sensor.cli", *command)
+    said = run("--store", tmp_path / "stroe", code=1, entry=entry)
+    assert said == f"aiscope: chdb://{tmp_path}/stroe: no store there yet: `aiscope read FILE` makes one\n"
+    assert not (tmp_path / "stroe").exists()
+    assert "has no name" in run("--store", "", code=1, entry=entry)
