@@ -41,7 +41,7 @@ def _gunzip(source: Iterator[bytes]) -> Iterator[bytes]:
                 yield piece
             data = member.unconsumed_tail or member.unused_data
             if not data and not (data := next(source, b"")) and not member.eof:
-                raise EOFError("the gzip stream ends early")
+                raise EOFError("the compressed stream ends early")
         if len(data) == 1:
             data += next(source, b"")
 

@@ -46,7 +46,7 @@ COUNTERS = (
 class Limits:
     """Every bound of an engine, with the reason for its size. One object for either engine.
 
-    Worst-case memory is about flows * 600 B + held * 40 KiB + waiting + fragments * 100 KiB + names * 400 B, and
+    Worst-case memory is about flows * 600 B + held * 40 KiB + waiting + fragments * 100 KiB + names * 500 B, and
     bursts * 40 B for each flow that is reported.
     """
 

@@ -50,7 +50,7 @@ class _Input:
         """The next `size` bytes in pieces."""
         while size:
             if self.at_end():
-                raise EOFError("the zstd stream ends early")
+                raise EOFError("the compressed stream ends early")
             piece = self._data[self._at : self._at + size]
             self._at += len(piece)
             size -= len(piece)

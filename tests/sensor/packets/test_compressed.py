@@ -64,16 +64,16 @@ def test_zstd_gives_every_block_that_is_whole(
         count, broken = read(engine, tmp_path, cut)
         blocks = len(cut) // (most + 3)
         assert count == max(blocks * most - 24, 0) // 916
-        assert "the zstd stream ends early" in broken or "a zstd block cannot be decoded" in broken
+        assert "the compressed stream ends early" in broken or "a zstd block cannot be decoded" in broken
 
 
 def test_a_zstd_end_that_is_missing(engine: str, tmp_path: Path) -> None:
     data = zstandard.ZstdCompressor(write_checksum=True).compress(SHORT)
     for cut in (1, 4):
         count, broken = read(engine, tmp_path, data[:-cut])
-        assert (count, broken) == (9, "byte 8268: decompression failed: the zstd stream ends early")
-    assert read(engine, tmp_path, data + data[:2])[1].endswith("the zstd stream ends early")
-    assert read(engine, tmp_path, data[:9]) == (0, "cannot be decompressed: the zstd stream ends early")
+        assert (count, broken) == (9, "byte 8268: decompression failed: the compressed stream ends early")
+    assert read(engine, tmp_path, data + data[:2])[1].endswith("the compressed stream ends early")
+    assert read(engine, tmp_path, data[:9]) == (0, "cannot be decompressed: the compressed stream ends early")
 
 
 def test_a_zstd_checksum(engine: str, tmp_path: Path) -> None:
@@ -92,7 +92,7 @@ def test_zstd_frames_that_are_to_be_skipped(engine: str, tmp_path: Path) -> None
         NOTE * 2 + first + second,
     ):
         assert read(engine, tmp_path, data) == (9, "")
-    assert read(engine, tmp_path, first + second + NOTE[:-1])[1].endswith("the zstd stream ends early")
+    assert read(engine, tmp_path, first + second + NOTE[:-1])[1].endswith("the compressed stream ends early")
 
 
 def test_what_is_behind_a_zstd_frame(engine: str, tmp_path: Path) -> None:
@@ -166,5 +166,33 @@ def test_a_gzip_checksum(engine: str, tmp_path: Path) -> None:
     assert broken.startswith("byte 8268: decompression failed: ")
     assert read(engine, tmp_path, data[:-3]) == (
         9,
-        "byte 8268: decompression failed: the gzip stream ends early",
+        "byte 8268: decompression failed: the compressed stream ends early",
     )
+
+
+def test_gzip_gives_all_that_precedes_damage(engine: str, tmp_path: Path) -> None:
+    """A block of a type that is none (RFC 1951 3.2.3), behind other ones."""
+    pack = zlib.compressobj(wbits=31)
+    data = pack.compress(SHORT) + pack.flush(zlib.Z_SYNC_FLUSH) + b"\x07" + bytes(100)
+    count, broken = read(engine, tmp_path, data)
+    assert count == 9
+    assert broken.startswith("byte 8268: decompression failed: ")
+
+
+@pytest.mark.parametrize("flags", range(32))
+def test_gzip_headers(engine: str, tmp_path: Path, flags: int) -> None:
+    """Text, checksum, extra field, name and comment: RFC 1952 2.3.1."""
+    head = bytes((0x1F, 0x8B, 8, flags)) + bytes(6)
+    head += (
+        (b"\3\0abc" if flags & 4 else b"")
+        + (b"name\0" if flags & 8 else b"")
+        + (b"\0" if flags & 16 else b"")
+    )
+    head += struct.pack("<H", zlib.crc32(head) & 0xFFFF) if flags & 2 else b""
+    body = gzip.compress(SHORT)[10:]
+    assert read(engine, tmp_path, head + body) == (9, "")
+    assert read(engine, tmp_path, head[:-1])[1] != ""
+    if flags & 2:
+        assert "cannot be decompressed" in read(engine, tmp_path, head[:-1] + bytes([head[-1] ^ 1]) + body)[1]
+    for wrong in (b"\x1f\x8b\x07" + head[3:], head[:3] + bytes([flags | 0x80]) + head[4:]):
+        assert "cannot be decompressed" in read(engine, tmp_path, wrong + body)[1]

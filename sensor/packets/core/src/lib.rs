@@ -21,6 +21,7 @@ mod fragments;
 mod frame;
 #[cfg(fuzzing)]
 pub mod fuzzing;
+mod gzip;
 mod hash;
 mod http;
 mod initial;

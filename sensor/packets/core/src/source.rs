@@ -1,7 +1,7 @@
 //! Where a capture's bytes come from: a file, or what a decompressor makes of it.
 
+use crate::gzip::Gzip;
 use crate::zstd::{self, Zstd};
-use flate2::bufread::GzDecoder;
 use std::fs::File;
 use std::io::{self, BufRead, BufReader, ErrorKind, Read};
 use std::path::Path;
@@ -25,8 +25,6 @@ impl Read for Counted {
     }
 }
 
-type Input = BufReader<Counted>;
-
 pub struct Source {
     read: Arc<AtomicU64>,
     reader: Box<dyn Read + Send + Sync>,
@@ -39,7 +37,7 @@ impl Source {
         let mut input = BufReader::with_capacity(INPUT, counted);
         let magic = input.fill_buf()?;
         let reader: Box<dyn Read + Send + Sync> = if magic.starts_with(&[0x1f, 0x8b]) {
-            Box::new(Gzip { decoder: Some(GzDecoder::new([].as_slice().chain(input))) })
+            Box::new(Gzip::new(input))
         } else if zstd::begins(magic) {
             Box::new(Zstd::new(input))
         } else {
@@ -68,38 +66,25 @@ impl Source {
     }
 }
 
-/// Any number of gzip members (RFC 1952 2.2); what follows the last is padding.
-struct Gzip {
-    decoder: Option<GzDecoder<Member>>,
-}
-
-/// A member's first byte, when it had to be taken to see the second, and what follows.
-type Member = io::Chain<&'static [u8], Input>;
-
-impl Read for Gzip {
-    fn read(&mut self, out: &mut [u8]) -> io::Result<usize> {
-        while let Some(decoder) = &mut self.decoder {
-            let count = decoder.read(out).map_err(named)?;
-            if count > 0 || out.is_empty() {
-                return Ok(count);
-            }
-            let Some((_, mut rest)) = self.decoder.take().map(|done| done.into_inner().into_inner()) else {
-                break;
-            };
-            if rest.fill_buf()?.starts_with(&[0x1f]) {
-                rest.consume(1);
-                if rest.fill_buf()?.starts_with(&[0x8b]) {
-                    self.decoder = Some(GzDecoder::new([0x1f].as_slice().chain(rest)));
-                }
-            }
+/// Whether there is nothing left.
+pub fn at_end(input: &mut impl BufRead) -> io::Result<bool> {
+    loop {
+        match input.fill_buf() {
+            Err(error) if error.kind() == ErrorKind::Interrupted => {}
+            buffer => return buffer.map(<[u8]>::is_empty),
         }
-        Ok(0)
     }
 }
 
-fn named(error: io::Error) -> io::Error {
-    if error.kind() == ErrorKind::UnexpectedEof {
-        return io::Error::other("the gzip stream ends early");
+/// The next bytes, at most eight, as a number: least significant first.
+pub fn number(input: &mut impl Read, size: usize) -> io::Result<u64> {
+    let mut bytes = [0; 8];
+    match input.read_exact(bytes.get_mut(..size).unwrap_or_default()) {
+        Err(error) if error.kind() == ErrorKind::UnexpectedEof => Err(early()),
+        read => read.map(|()| u64::from_le_bytes(bytes)),
     }
-    error
+}
+
+pub fn early() -> io::Error {
+    io::Error::other("the compressed stream ends early")
 }

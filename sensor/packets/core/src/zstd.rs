@@ -2,8 +2,9 @@
 //! `sensor/packets/zstd.py`.
 
 use crate::bytes::upto;
+use crate::source::{at_end, early, number};
 use ruzstd::decoding::{BlockDecodingStrategy, FrameDecoder};
-use std::io::{self, BufRead, ErrorKind, Read};
+use std::io::{self, BufRead, Read};
 
 const FRAME: u64 = 0xfd2f_b528;
 /// The first of sixteen magic numbers (RFC 8878 3.1.2).
@@ -79,12 +80,12 @@ impl<R: BufRead> Zstd<R> {
     }
 
     fn begin(&mut self) -> io::Result<bool> {
-        if self.at_end()? {
+        if at_end(&mut self.input)? {
             return Ok(false);
         }
-        let magic = self.number(4)?;
+        let magic = number(&mut self.input, 4)?;
         if magic & !15 == SKIPPABLE {
-            let size = self.number(4)?;
+            let size = number(&mut self.input, 4)?;
             if io::copy(&mut (&mut self.input).take(size), &mut io::sink())? < size {
                 return Err(early());
             }
@@ -102,15 +103,16 @@ impl<R: BufRead> Zstd<R> {
 
     /// 3.1.1.1
     fn header(&mut self) -> io::Result<Frame> {
-        let descriptor = self.number(1)?;
+        let descriptor = number(&mut self.input, 1)?;
         let single = descriptor & 0x20 != 0;
-        let window = if single { None } else { Some(self.number(1)?) };
-        let dictionary = self.number([0, 1, 2, 4].get((descriptor & 3) as usize).copied().unwrap_or(0))?;
+        let window = if single { None } else { Some(number(&mut self.input, 1)?) };
+        let dictionary =
+            number(&mut self.input, [0, 1, 2, 4].get((descriptor & 3) as usize).copied().unwrap_or(0))?;
         let size = match descriptor >> 6 {
             0 => usize::from(single),
             code => 1 << code,
         };
-        let content = self.number(size)?.saturating_add(if size == 2 { 256 } else { 0 });
+        let content = number(&mut self.input, size)?.saturating_add(if size == 2 { 256 } else { 0 });
         let window = window.map_or(content, |window| {
             let base = 1024_u64 << (window >> 3);
             base.saturating_add((base >> 3).saturating_mul(window & 7))
@@ -131,7 +133,7 @@ impl<R: BufRead> Zstd<R> {
 
     /// 3.1.1.2
     fn decode(&mut self) -> io::Result<()> {
-        let header = self.number(3)?;
+        let header = number(&mut self.input, 3)?;
         let (last, kind, size) = (header & 1 != 0, header >> 1 & 3, header >> 3);
         let Some(frame) = &mut self.frame else { return Ok(()) };
         let most = BLOCK.min(frame.window);
@@ -144,7 +146,7 @@ impl<R: BufRead> Zstd<R> {
         let held = self.decoder.can_collect();
         let decoded = self.decoder.decode_blocks(&mut block, BlockDecodingStrategy::UptoBlocks(1));
         if block.into_inner().1.limit() > 0 {
-            return Err(if self.at_end()? { early() } else { broken() });
+            return Err(if at_end(&mut self.input)? { early() } else { broken() });
         }
         let have = self.decoder.can_collect();
         let grown = have.saturating_sub(held) as u64;
@@ -161,36 +163,13 @@ impl<R: BufRead> Zstd<R> {
     /// The checksum is of what was handed out, which is all.
     fn end(&mut self) -> io::Result<()> {
         if self.frame.take().is_some_and(|frame| frame.checksum) {
-            let said = self.number(4)?;
+            let said = number(&mut self.input, 4)?;
             if self.decoder.get_calculated_checksum().map(u64::from) != Some(said) {
                 return Err(io::Error::other("a zstd frame's checksum is another"));
             }
         }
         Ok(())
     }
-
-    fn at_end(&mut self) -> io::Result<bool> {
-        loop {
-            match self.input.fill_buf() {
-                Err(error) if error.kind() == ErrorKind::Interrupted => {}
-                buffer => return buffer.map(<[u8]>::is_empty),
-            }
-        }
-    }
-
-    /// The next bytes, at most eight, as a number.
-    fn number(&mut self, size: usize) -> io::Result<u64> {
-        let mut bytes = [0; 8];
-        let some = bytes.get_mut(..size).unwrap_or_default();
-        match self.input.read_exact(some) {
-            Err(error) if error.kind() == ErrorKind::UnexpectedEof => Err(early()),
-            read => read.map(|()| u64::from_le_bytes(bytes)),
-        }
-    }
-}
-
-fn early() -> io::Error {
-    io::Error::other("the zstd stream ends early")
 }
 
 fn broken() -> io::Error {
