@@ -24,8 +24,11 @@ class DnsStream:
         """Bytes that wait for others."""
         return self._stream.weight + self._messages.held if self._stream is not None else 0
 
-    def end(self) -> None:
+    def end(self) -> int:
+        """Lets go of everything; returns how many bytes waited."""
+        lost = self._messages.held + (self._stream.close() if self._stream is not None else 0)
         self._stream, self._messages = None, TcpMessages()
+        return lost
 
     def feed(self, seq: int, payload: bytes) -> list[bytes]:
         """The messages that this segment made whole."""

@@ -37,7 +37,7 @@ class PortableEngine:
         self._fragments = Fragments(limits, self._tally)
         self._flights = Flights(self._watch, self._names, limits, self._tally, self._out)
         self._clear = self._flights.clear
-        self._messages = Messages(self._watch, self._names, self._flights, limits, self._out)
+        self._messages = Messages(self._watch, self._names, self._flights, limits, self._tally, self._out)
         self._zero = -1  # time of the first frame, from which sweeps are counted
         self._next_sweep = -NEVER
         self._totals_from = 0

@@ -8,6 +8,7 @@ from sensor.packets.portable.flight import Flights
 from sensor.packets.portable.flows import Flow, Side, State, text
 from sensor.packets.portable.headers import Around, Header
 from sensor.packets.portable.names import Names
+from sensor.packets.portable.totals import Tally
 from sensor.packets.portable.watch import Watch
 from sensor.wire.cursor import Malformed
 from sensor.wire.dns import peek_question
@@ -25,8 +26,17 @@ def kind_of(tcp: bool, ports: tuple[int, int]) -> str:
 class Messages:
     """Emits `Message`, and lets names be learnt from answers on the way."""
 
-    def __init__(self, watch: Watch, names: Names, flights: Flights, limits: Limits, out: list[Fact]) -> None:
+    def __init__(
+        self,
+        watch: Watch,
+        names: Names,
+        flights: Flights,
+        limits: Limits,
+        tally: Tally,
+        out: list[Fact],
+    ) -> None:
         self._watch, self._names, self._flights, self._limits, self._out = watch, names, flights, limits, out
+        self._tally = tally
         self._waiting = flights.clear.waiting
 
     def take(
@@ -53,7 +63,7 @@ class Messages:
         whole = stream.feed(seq, payload)
         self._waiting.bytes += stream.weight - before
         if self._waiting.full:
-            self._end(stream)
+            self._tally.reorder_lost += self._end(stream)
         return whole
 
     def finish(self, flow: Flow) -> None:
@@ -62,9 +72,9 @@ class Messages:
             if side.messages is not None:
                 self._end(side.messages)
 
-    def _end(self, stream: DnsStream) -> None:
+    def _end(self, stream: DnsStream) -> int:
         self._waiting.bytes -= stream.weight
-        stream.end()
+        return stream.end()
 
     def _emit(self, flow: Flow, side: Side, time: int, around: Around, message: bytes) -> None:
         other = side.other

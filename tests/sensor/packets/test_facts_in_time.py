@@ -237,7 +237,9 @@ def test_unfinished_dns_over_tcp_is_bounded(engine: Make) -> None:
         *one.up(b"\0\xff" + bytes(50)).frames,
         *two.up(part).up(part[:20]).up(part[20:]).up(part).frames,
     ]
-    assert len(only(run(engine(OPENAI, limits), frames), Message)) == 1
+    facts = run(engine(OPENAI, limits), frames)
+    assert len(only(facts, Message)) == 1
+    assert only(facts, Totals)[0].counters["reorder_lost"] == 20
     assert len(only(run(engine(OPENAI, LIMITS), frames), Message)) == 3
     ended = [*one.up(flags=RST).frames, *Talk(dport=53, sport=1).up(flags=SYN, seq=9).frames, *two.frames]
     assert len(only(run(engine(OPENAI, limits), ended), Message)) == 3

@@ -9,6 +9,7 @@ use crate::flow::{Flow, State, other};
 use crate::link::{Around, Packet};
 use crate::stream::Stream;
 use crate::table::{Key, Side};
+use crate::totals::Count;
 
 /// One direction of a connection on port 53. Ends at the first byte that is lost or is no DNS.
 pub struct DnsStream {
@@ -29,9 +30,10 @@ impl DnsStream {
         self.stream.as_ref().map_or(0, |stream| stream.weight().saturating_add(self.messages.held()))
     }
 
-    pub fn end(&mut self) {
-        self.stream = None;
-        self.messages = TcpMessages::default();
+    /// Lets go of everything; returns how many bytes waited.
+    pub fn end(&mut self) -> u64 {
+        let lost = self.stream.take().map_or(0, |mut stream| stream.close());
+        lost.saturating_add(std::mem::take(&mut self.messages).held() as u64)
     }
 
     /// The messages that this segment made whole.
@@ -79,7 +81,7 @@ impl Core {
         *waiting = waiting.saturating_add(stream.weight()).saturating_sub(before);
         if *waiting > self.flights.limits.waiting {
             *waiting = waiting.saturating_sub(stream.weight());
-            stream.end(); // what waits does so no more
+            self.flights.tally.count(Count::ReorderLost, stream.end());
         }
         for message in whole {
             self.flights.whole_message(&key, flow, side, kind, time, around, &message);
