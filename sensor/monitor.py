@@ -155,6 +155,11 @@ class Monitor:
             events = list(self._judge.judge(events))
         return [self._seal(event) for event in events] if self._sealer else events
 
+    def service(self, flow: int) -> str:
+        """What is known so far of an open connection's service; "" when it is none or over."""
+        known = self._connections.get(flow)
+        return known.match.service if known and known.match else ""
+
     def finish(self) -> list[Event]:
         """What still waits: questions without an answer. Connections end with the engine's last facts."""
         events = self._ended(self._lookups.expire())

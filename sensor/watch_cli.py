@@ -227,7 +227,6 @@ class Watching:
         from sensor.watch_now import Directions, Now
 
         self.indices = {socket.if_nametoindex(name): name for name in self.interfaces}
-        self.now, self.directions = Now(self.catalogue), Directions()
         if folder := self.settings.watch.evidence:
             self.ring = EvidenceRing(folder, self.settings.watch.evidence_bytes)
             if folder.stat().st_mode & 0o077:
@@ -236,6 +235,7 @@ class Watching:
         self.monitor = make_monitor(
             self.settings, self.catalogue, _policy(self.settings), self.engine, self.everything, sealed
         )
+        self.now, self.directions = Now(self.monitor.service), Directions()
         _note(self.signals, *_ENDS)
         with contextlib.ExitStack() as closed:
             closed.callback(sink.close)
@@ -275,9 +275,10 @@ class Watching:
 
     def _events(self, facts: list[Fact]) -> Iterator[Event]:
         for fact in facts:
+            events = self.monitor.observe(fact)
             self.now.add(fact)
             self.directions.add(fact)
-            yield from self._with_drops(self.monitor.observe(fact))
+            yield from self._with_drops(events)
 
     def _with_drops(self, events: list[Event]) -> Iterator[Event]:
         """The kernel's drops go into the next statistics, whichever worker's they are."""
@@ -344,7 +345,7 @@ class Watching:
             return
         self.live.look(replace(catalogue.watch(), all=self.everything))
         self.monitor.reload(catalogue)
-        self.catalogue = self.now.catalogue = catalogue
+        self.catalogue = catalogue
         say(f"catalogue {catalogue.id}, {len(catalogue)} services")
 
     def _all_recorded(self) -> Iterator[Event]:

@@ -4,32 +4,30 @@ from __future__ import annotations
 
 import hashlib
 from collections import Counter, deque
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 
 from sensor.delivery.event import Finding
-from sensor.knowledge.catalogue import Catalogue
-from sensor.packets.facts import Fact, Opened, Progress
+from sensor.packets.facts import Fact, Message, Progress, Totals
 
 _JUDGED = 20  # TCP connections with payload before a mirror is said to be one-way
 _RECENT = 50  # the last ones, by which it is: what was before it became so does not hide it
 
 
 class Now:
-    """Clients and services with an open connection, as facts go by."""
+    """Clients and services with an open connection, as facts go by; `service` says a flow's, "" for none."""
 
-    def __init__(self, catalogue: Catalogue) -> None:
-        self.catalogue = catalogue
+    def __init__(self, service: Callable[[int], str]) -> None:
+        self._service = service
         self._open: dict[int, tuple[str, str]] = {}
 
     def add(self, fact: Fact) -> None:
-        match fact:
-            case Opened():
-                name, server = fact.name, fact.flow.server_ip
-                found = self.catalogue.match(name) if name else self.catalogue.match_address(server)
-                if found:
-                    self._open[fact.flow.id] = fact.flow.client_ip, found.service
-            case Progress() if fact.closed:
-                self._open.pop(fact.flow.id, None)
+        """A fact that was interpreted: a request in clear may have shown the service."""
+        if isinstance(fact, Message | Totals):
+            return
+        if service := self._service(fact.flow.id):
+            self._open[fact.flow.id] = fact.flow.client_ip, service
+        else:
+            self._open.pop(fact.flow.id, None)
 
     def clients(self) -> int:
         return len({client for client, _ in self._open.values()})

@@ -30,7 +30,7 @@ MAY_IMPORT: dict[str, tuple[str, ...]] = {
         "sensor.packets.facts",
         "sensor.config",
     ),
-    "sensor.watch_now": ("sensor.delivery.event", "sensor.knowledge", "sensor.packets.facts"),
+    "sensor.watch_now": ("sensor.delivery.event", "sensor.packets.facts"),
     "sensor.watch_privileges": (),
     "sensor.watch_terminal": ("sensor.cli",),
     "sensor.watch_sink": ("sensor.config", "sensor.delivery", "sensor.ship_cli", "collector.store"),

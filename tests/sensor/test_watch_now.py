@@ -5,7 +5,8 @@ from __future__ import annotations
 from dataclasses import replace
 
 from sensor.knowledge.catalogue import load
-from sensor.packets.facts import Flow, Opened, Progress
+from sensor.monitor import Monitor
+from sensor.packets.facts import Clear, Fact, Flow, Opened, Progress
 from sensor.watch_now import Directions, Now, finding
 
 FLOW = Flow(1, "tcp", "10.0.0.1", 40_000, "192.0.2.1", 443, "", None, "")
@@ -14,7 +15,14 @@ CLOSED = Progress(FLOW, 1, 2, 10, 10, 1, 1, 5, 5, (), "fin")
 
 
 def test_clients_and_services_now() -> None:
-    now = Now(load())
+    monitor = Monitor(load())
+    now = Now(monitor.service)
+
+    def say(*facts: Fact) -> None:
+        for fact in facts:
+            monitor.observe(fact)
+            now.add(fact)
+
     for number, (client, name) in enumerate(
         [
             ("10.0.0.1", "api.openai.com"),
@@ -23,12 +31,20 @@ def test_clients_and_services_now() -> None:
             ("10.0.0.3", "example.org"),
         ]
     ):
-        now.add(replace(OPENED, flow=replace(FLOW, id=number, client_ip=client), name=name))
+        say(replace(OPENED, flow=replace(FLOW, id=number, client_ip=client), name=name))
     assert (now.clients(), now.services()) == (2, ["openai-api", "claude"])
-    now.add(replace(CLOSED, flow=replace(FLOW, id=1), closed=""))
-    now.add(replace(CLOSED, flow=replace(FLOW, id=0)))
-    now.add(replace(CLOSED, flow=replace(FLOW, id=2)))
+    say(replace(CLOSED, flow=replace(FLOW, id=1), closed=""))
+    say(replace(CLOSED, flow=replace(FLOW, id=0)))
+    say(replace(CLOSED, flow=replace(FLOW, id=2)))
     assert (now.clients(), now.services()) == (1, ["claude"])
+    local = replace(FLOW, id=9, client_ip="10.0.0.9", server_port=11_434)
+    say(replace(OPENED, flow=local, protocol="http", name="", name_source="none"))
+    assert now.services() == ["claude"]
+    say(Clear(local, True, 2, 0, b"POST /api/chat HTTP/1.1\r\nHost: 192.0.2.1:11434\r\n\r\n"))
+    say(Clear(local, False, 3, 0, b"HTTP/1.1 200 OK\r\nContent-Length: 9000\r\n\r\n{"))
+    assert (now.clients(), now.services()) == (2, ["claude", "ollama"])
+    say(replace(CLOSED, flow=local))
+    assert now.services() == ["claude"]
 
 
 def test_one_way_after_enough_connections() -> None:
