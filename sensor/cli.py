@@ -123,10 +123,22 @@ def main(arguments: list[str] | None = None) -> None:
 
 
 def _missing(command: str, error: ModuleNotFoundError) -> str:
+    if closed := next(filter(_is_closed, sys.path), None):
+        return f"{command} needs {error.name}, which may be in {closed}: this user cannot read that"
+    if (error.name or "").partition(".")[0] in sys.stdlib_module_names:
+        return f"{command} needs {error.name}, which this Python was built without"
     module = COMMANDS[command][0]
     extra = max((name for name in EXTRAS if module.startswith(name)), key=len, default="")
     what = f"aiscope[{EXTRAS[extra]}]" if extra else "aiscope"
     return f"{command} needs {error.name}, which is not installed: pip install '{what}'"
+
+
+def _is_closed(folder: str) -> bool:
+    try:
+        next(Path(folder).iterdir(), None)
+    except OSError as error:
+        return isinstance(error, PermissionError)
+    return False
 
 
 def _say(message: str) -> None:

@@ -93,12 +93,13 @@ def watch(
         )
     changes = Changes(settings.catalogue.home, settings.catalogue.overrides)
     live, engine, catalogue = _opened(settings, interfaces, everything, not no_promiscuous)
-    _load()
-    drop(become)
     if store is not None:
         settings = _stored_in(settings, store)
-    watching = Watching(live, settings, catalogue, changes, engine, interfaces, everything, signals)
     spooled = spool is not None or (store is None and bool(settings.ship.urls))
+    spooled |= settings.store.url.startswith("http")
+    _load(settings, as_json, spooled)
+    drop(become)
+    watching = Watching(live, settings, catalogue, changes, engine, interfaces, everything, signals)
     sink = _sink(settings, catalogue, spooled, as_json, signals)
     watching.run(sink, f"watching {', '.join(interfaces)}: {engine} engine, {_whom(become)}")
     if watching.gone:
@@ -143,20 +144,42 @@ def _opened(
         raise click.ClickException(f"{error.filename}: {error.strerror}") from None
 
 
-def _load() -> None:
+def _load(settings: Settings, as_json: bool, spooled: bool) -> None:
     """Imported now rather than when it is needed: whom we become may not be able to read it.
 
-    Nothing that starts threads, as pyarrow does: they would keep their capabilities.
+    No thread may be started meanwhile, it would keep its capabilities; so chdb is left out, whose engine has many.
     """
-    for name in (
-        "knowledge.inventory",
-        "knowledge.place",
-        "monitor",
-        "packets.evidence",
-        "read_cli",
-        "watch_sink",
-    ):
-        importlib.import_module(f"sensor.{name}")
+    os.environ.update(_NO_THREADS)
+    names = [*_LOADED]
+    if settings.policy.file:
+        names += ["sensor.knowledge.policy", "sensor.knowledge.policy_judge"]
+    if not as_json:
+        names += _SPOOL if spooled else _STORE
+    for name in names:
+        importlib.import_module(name)
+
+
+_LOADED = (
+    "encodings.unicode_escape",  # what is not printable becomes that
+    "sensor.knowledge.catalogue_yaml",
+    "sensor.knowledge.inventory",
+    "sensor.knowledge.place",
+    "sensor.knowledge.seal",
+    "sensor.monitor",
+    "sensor.packets.evidence",
+    "sensor.read_cli",
+    "sensor.watch_now",
+    "sensor.watch_sink",
+)
+_SPOOL = (
+    "encodings.idna",
+    "pyarrow.compute",
+    "sensor.delivery.ship",
+    "sensor.delivery.spool",
+    "sensor.ship_cli",
+)
+_STORE = ("pyarrow.compute", "collector.migrate", "collector.records", "collector.store")
+_NO_THREADS = {"OPENBLAS_NUM_THREADS": "1", "JE_ARROW_MALLOC_CONF": "background_thread:false"}  # of pyarrow
 
 
 def _catalogue(settings: Settings) -> Catalogue:
@@ -177,7 +200,7 @@ def _sink(settings: Settings, catalogue: Catalogue, spooled: bool, as_json: bool
 
     if as_json:
         return JsonSink(sys.stdout.fileno(), settings.sensor.name, lambda: bool(_ENDS & signals))
-    if spooled or settings.store.url.startswith("http"):
+    if spooled:
         from sensor.ship_cli import log_to_stderr, open_spool
 
         log_to_stderr()
@@ -405,6 +428,8 @@ class Watching:
 
 
 def _policy(settings: Settings) -> Any:
+    if not settings.policy.file:
+        return None
     from sensor.knowledge.policy import load
 
-    return load(settings.policy.file) if settings.policy.file else None
+    return load(settings.policy.file)

@@ -91,6 +91,36 @@ def test_what_a_command_imports_late_is_named_too(missing: str, words: list[str]
     )
 
 
+def test_what_belongs_to_python_is_not_pips():
+    script = (
+        "import sys; sys.modules['sqlite3'] = None; from sensor.cli import main; main(['spool', 'status'])"
+    )
+    done = subprocess.run(
+        [sys.executable, "-c", script], capture_output=True, text=True, cwd=Path(cli.__file__).parents[1]
+    )
+    assert (done.returncode, done.stderr) == (
+        1,
+        "aiscope: spool needs sqlite3, which this Python was built without\n",
+    )
+
+
+def test_a_folder_that_cannot_be_read_is_named(tmp_path: Path):
+    closed = tmp_path / "closed"
+    closed.mkdir(mode=0o000)
+    become = "import os; os.getuid() or os.setresuid(65534, 65534, 65534); "
+    script = (
+        f"import sys, sensor.cli as c; sys.path.insert(1, {str(closed)!r}); sys.modules['logging'] = None\n"
+    )
+    script += (
+        f"import click; {become}\ntry: import logging\nexcept ImportError as e: print(c._missing('watch', e))"
+    )
+    done = subprocess.run(
+        [sys.executable, "-c", script], capture_output=True, text=True, cwd=Path(cli.__file__).parents[1]
+    )
+    assert done.stdout.startswith("watch needs logging, which may be in /"), done
+    assert done.stdout.endswith(": this user cannot read that\n")
+
+
 def test_config_reaches_the_settings(tmp_path: Path):
     file = tmp_path / "c.toml"
     file.write_text('[store]\nurl = "http://u:secret@h:1/"\n')

@@ -3,10 +3,12 @@
 from __future__ import annotations
 
 import os
+import shutil
 import signal
 import struct
 import subprocess
 import sys
+import tempfile
 import threading
 import time
 from collections.abc import Iterator
@@ -16,9 +18,11 @@ import pytest
 from click.testing import CliRunner
 from scapy.layers.dns import DNS, DNSQR, DNSRR
 
+from sensor.delivery.outbox import status
 from sensor.packets.capture import frames
 from sensor.packets.evidence import ring_files
 from sensor.packets_cli import packets
+from tests.ports import free_port
 from tests.sensor.packets.build import RST, Talk, ethernet, ipv4, tcp, udp
 from tests.sensor.packets.conftest import installed
 from tests.sensor.wire.samples import openssl_hello
@@ -182,6 +186,39 @@ def test_another_user_without_capabilities(pair: Pair) -> None:
     assert threads == {("65534", 0, 0, "1")}
     assert len(watch.table("connections")) == 1
     assert "as nobody, without capabilities" in watch.said
+
+
+@pytest.mark.parametrize("where", ["--spool", "http"])
+def test_what_rows_need_is_loaded_while_it_can_be(pair: Pair, where: str) -> None:
+    with tempfile.TemporaryDirectory() as folder:
+        shutil.chown(folder, "nobody")
+        rows = Path(folder) / "rows.spool"
+        env = {"HOME": folder, "XDG_DATA_HOME": folder, "AISCOPE_SENSOR_NAMES_KEY": f"{folder}/key"}
+        if where == "http":
+            env |= {
+                "AISCOPE_SPOOL_PATH": str(rows),
+                "AISCOPE_STORE_URL": f"http://x@localhost:{free_port()}/",
+            }
+        arguments = ["--spool", str(rows)] if where == "--spool" else []
+        with pair.watch("--user", "nobody", *arguments, env=env, first=CLOSED) as watch:
+            threads = powers(watch.pid)
+            pair.send(use())
+            assert watch.stop() == 0, watch.said
+        assert status(rows).rows == 2
+    assert threads == {("65534", 0, 0, "1")}
+    assert "Traceback" not in watch.said
+
+
+# Whom it becomes can read nothing that is imported after that.
+CLOSED = """
+import sys
+from importlib.machinery import BuiltinImporter, FrozenImporter
+from sensor import watch_privileges
+def drop(user, drop=watch_privileges.drop):
+    drop(user)
+    sys.meta_path[:] = [finder for finder in sys.meta_path if finder in (BuiltinImporter, FrozenImporter)]
+watch_privileges.drop = drop
+"""
 
 
 def test_one_capability_is_enough(pair: Pair) -> None:
@@ -352,8 +389,6 @@ def answer(client: str, address: str) -> bytes:
 
 @NATIVE
 def test_into_a_store_of_this_machine_and_into_a_spool(pair: Pair, tmp_path: Path) -> None:
-    from sensor.delivery.outbox import status
-
     spool = tmp_path / "rows.spool"
     with (
         pair.watch("--store", str(tmp_path / "store")) as stored,
