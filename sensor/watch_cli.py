@@ -82,6 +82,7 @@ def watch(
 
     signals: set[int] = set()
     _note(signals, signal.SIGHUP)
+    interfaces = _each_once(interfaces)
     become = user_to_be(user)
     if become:
         os.environ["HOME"] = become.pw_dir  # has the data
@@ -104,6 +105,19 @@ def watch(
     watching.run(sink, f"watching {', '.join(interfaces)}: {engine} engine, {_whom(become)}")
     if watching.gone:
         raise click.ClickException("no interface is left")
+
+
+def _each_once(interfaces: tuple[str, ...]) -> tuple[str, ...]:
+    """One that is named twice, or by two names of its own, is one."""
+    if "" in interfaces:
+        raise click.UsageError("an interface's name is empty")
+    found: dict[int | str, str] = {}
+    for name in interfaces:
+        try:
+            found.setdefault(socket.if_nametoindex(name), name)
+        except OSError:
+            found[name] = name  # what is wrong is said when it is opened
+    return tuple(found.values())
 
 
 def _note(came: set[int], *numbers: signal.Signals) -> None:
@@ -129,7 +143,7 @@ def _opened(
 
     engine, why = select(settings.read.engine)
     if engine == "portable" and why != "asked for":
-        say(f"{why}: the portable engine takes some 20,000 packets a second")
+        say(f"{why}: the portable engine takes some 10,000 packets a second")
     catalogue = _catalogue(settings)
     mine = settings.watch
     evidence = mine.evidence_packets if mine.evidence else 0
@@ -238,6 +252,7 @@ class Watching:
     packets: int = 0  # at the last status line
     dropped: int = 0  # already in a row of sensor_stats
     duplicates: int = 0
+    read: int = 0  # those included
     down: set[str] = field(default_factory=set)  # interfaces
     complained: dict[str, float] = field(default_factory=dict)
     half_said: int = 0  # the last day on which the mirror was said to be one-way; 0: it is not
@@ -312,6 +327,7 @@ class Watching:
                 _, total = self._counted()
                 event, self.dropped = replace(event, dropped_kernel=total - self.dropped), total
                 self.duplicates += event.duplicates
+                self.read += event.packets + event.duplicates
             yield event
 
     def _counted(self) -> tuple[int, int]:
@@ -413,12 +429,11 @@ class Watching:
         status(f"{rate:9,.0f} packets/s  {dropped:,} dropped  {self.now.clients():,} AI clients  {names}")
 
     def _farewell(self) -> None:
-        received, dropped = self._counted()
         seen = self.directions
         parts = [
-            f"{received:,} packets",
-            f"{dropped:,} dropped by the kernel",
-            f"{self.duplicates:,} duplicates",
+            f"{self.read:,} packets read",
+            f"{self.duplicates:,} of them duplicates",
+            f"{self.dropped:,} more dropped by the kernel",
         ]
         if self.ring and self.ring.lost:
             parts.append(f"{self.ring.lost:,} first packets not kept")

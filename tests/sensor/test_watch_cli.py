@@ -81,7 +81,7 @@ def test_everything_is_counted_and_use_is_named(pair: Pair, engine: str) -> None
     assert sum(row["first"] for row in rows) == 30
     assert watch.total("packets") == sent
     assert watch.total("dropped_kernel") == 0
-    assert f"{sent:,} packets, 0 dropped by the kernel" in watch.said
+    assert f"{sent:,} packets read, 0 of them duplicates, 0 more dropped by the kernel" in watch.said
     now = time.time()
     stats = watch.table("sensor_stats")[-1]
     assert stats["engine"] == engine
@@ -106,7 +106,7 @@ def test_both_copies_of_a_packet(pair: Pair, engine: str) -> None:
         watch.stop()
     assert watch.total("packets") == watch.total("duplicates") == sent // 2
     assert sum(row["packets_up"] + row["packets_down"] for row in watch.table("connections")) == sent // 2
-    assert f"{sent // 2} duplicates" in watch.said
+    assert f"{sent} packets read, {sent // 2} of them duplicates, 0 more dropped by the kernel" in watch.said
 
 
 def test_a_mirror_that_loses_a_direction_and_finds_it_again(pair: Pair) -> None:
@@ -176,6 +176,8 @@ def test_drops_are_the_difference(pair: Pair, engine: str) -> None:
     assert watch.total("dropped_kernel") > 0
     assert watch.total("packets") + watch.total("dropped_kernel") == sent
     assert "packets dropped by the kernel so far" in watch.said
+    read, dropped = watch.total("packets"), watch.total("dropped_kernel")
+    assert f"{read:,} packets read, 0 of them duplicates, {dropped:,} more dropped" in watch.said
 
 
 def test_another_user_without_capabilities(pair: Pair) -> None:
@@ -405,7 +407,18 @@ def test_into_a_store_of_this_machine_and_into_a_spool(pair: Pair, tmp_path: Pat
     assert status(spool).rows == 2  # the connection and the statistics
 
 
+def test_an_interface_with_two_names_is_one(pair: Pair) -> None:
+    pair.ip("link", "property", "add", "dev", pair.here, "altname", "mirror")
+    with pair.watch(pair.here, "mirror", "--json") as watch:
+        sent = pair.send(use())
+        assert watch.stop() == 0
+    assert f"watching {pair.here}: " in watch.said
+    assert watch.total("packets") == sent
+
+
 def test_what_cannot_be_watched(pair: Pair) -> None:
+    with pytest.raises(AssertionError, match="aiscope: an interface's name is empty"), pair.watch(""):
+        pass
     pair.here, here = "nosuch0", pair.here
     try:
         with pytest.raises(AssertionError, match="aiscope: nosuch0: No such device"), pair.watch("--json"):
