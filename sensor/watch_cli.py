@@ -76,12 +76,12 @@ def watch(
     Rows go to a spool and from there to the store, or straight into a store of this machine. A catalogue that
     was updated is used from then on, after SIGHUP at once.
     """
+    signals: set[int] = set()
+    _note(signals, signal.SIGHUP)  # before anything that takes time
     from sensor.config import load
     from sensor.knowledge.catalogue_bundle import Changes
     from sensor.watch_privileges import drop, user_to_be
 
-    signals: set[int] = set()
-    _note(signals, signal.SIGHUP)
     interfaces = _each_once(interfaces)
     become = user_to_be(user)
     if become:
