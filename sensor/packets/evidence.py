@@ -265,7 +265,7 @@ def packets_of(file: Path, community_id: str) -> Iterator[bytes]:
 
     Raises Damaged, after what comes before the damage.
     """
-    data, at, wanted, about = file.read_bytes(), 0, _comment(community_id), b""
+    data, at, wanted, about = file.read_bytes(), 0, _comment(community_id), bytearray()
     while at < len(data):
         size = int.from_bytes(data[at + 4 : at + 8], "little")
         block = data[at : at + size]
@@ -274,8 +274,8 @@ def packets_of(file: Path, community_id: str) -> Iterator[bytes]:
         if block[0] != 6:
             about += block
         elif block.endswith(wanted, 0, -4):
-            yield about + block
-            about = b""
+            yield bytes(about + block)
+            about.clear()
         at += size
 
 
