@@ -65,7 +65,6 @@ class Limits:
     name_max_ns: int = 86_400_000_000_000
     clear_bytes: int = 8_388_608  # clear-text HTTP passed on, per flow and direction
     http_peeks: int = 16  # requests looked at on a clear connection that is not watched yet
-    dns_message: int = 65_535  # DNS over TCP (RFC 1035 4.2.2)
     slice_ns: int = 60_000_000_000  # a watched flow reports at least this often
     totals_ns: int = 60_000_000_000
     sweep_ns: int = 1_000_000_000
