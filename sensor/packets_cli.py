@@ -28,7 +28,7 @@ def packets(community_id: str, evidence: Path | None, verbose: bool) -> None:
     """
     from sensor.config import load
     from sensor.packets.errors import Damaged
-    from sensor.packets.evidence import packets_of, ring_files
+    from sensor.packets.evidence_ring import packets_of, ring_files
 
     if not _COMMUNITY_ID.fullmatch(community_id):
         raise click.UsageError(f"{community_id!a} is no Community ID: 1:, 27 characters of base64, =")

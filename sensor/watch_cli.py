@@ -30,7 +30,7 @@ if TYPE_CHECKING:
     from sensor.knowledge.catalogue import Catalogue
     from sensor.knowledge.catalogue_bundle import Changes
     from sensor.monitor import Monitor
-    from sensor.packets.evidence import EvidenceRing
+    from sensor.packets.evidence_ring import EvidenceRing
     from sensor.packets.facts import Fact
     from sensor.packets.live import Live
     from sensor.watch_now import Directions, Now
@@ -180,7 +180,7 @@ _LOADED = (
     "sensor.knowledge.place",
     "sensor.knowledge.seal",
     "sensor.monitor",
-    "sensor.packets.evidence",
+    "sensor.packets.evidence_ring",
     "sensor.read_cli",
     "sensor.watch_now",
     "sensor.watch_sink",
@@ -260,7 +260,7 @@ class Watching:
 
     def run(self, sink: Sink, began: str) -> None:
         """Until it is stopped; `began` is said once packets are let in."""
-        from sensor.packets.evidence import EvidenceRing
+        from sensor.packets.evidence_ring import EvidenceRing
         from sensor.read_cli import make_monitor
         from sensor.watch_now import Directions, Now
 

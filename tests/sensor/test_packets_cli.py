@@ -11,7 +11,8 @@ from pathlib import Path
 import pytest
 from click.testing import CliRunner
 
-from sensor.packets.evidence import EvidenceRing, Kept, ring_files
+from sensor.packets.evidence import Kept
+from sensor.packets.evidence_ring import EvidenceRing, ring_files
 from sensor.packets.facts import Frame
 from sensor.packets_cli import packets
 from tests.sensor.packets.build import CLIENT, SERVER, START, ethernet, ipv4, tcp

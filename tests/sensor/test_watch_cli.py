@@ -20,7 +20,7 @@ from scapy.layers.dns import DNS, DNSQR, DNSRR
 
 from sensor.delivery.outbox import status
 from sensor.packets.capture import frames
-from sensor.packets.evidence import ring_files
+from sensor.packets.evidence_ring import ring_files
 from sensor.packets_cli import packets
 from tests.ports import free_port
 from tests.sensor.packets.build import RST, Talk, ethernet, ipv4, tcp, udp
