@@ -18,6 +18,12 @@ USERS = click.option(
 )
 
 
+def _hours(ctx: click.Context, option: click.Parameter, value: float) -> float:
+    if not 0 <= value <= 8760:  # nan neither, which click's own range lets through
+        raise click.BadParameter(f"{value} is not in the range 0 to 8760.", ctx, option)
+    return value
+
+
 @click.group(invoke_without_command=True)
 @click.option("--store", metavar="DIR", help="The store's directory; default from the settings.")
 @click.option("--listen", default="127.0.0.1:8123", show_default=True, metavar="HOST:PORT")
@@ -100,7 +106,13 @@ def add(name: str, role: str, sensor: str, password: bool, users: Path | None) -
 
 @user.command()
 @click.argument("name")
-@click.option("--overlap", default=24.0, show_default=True, help="Hours that the old secret goes on.")
+@click.option(
+    "--overlap",
+    default=24.0,
+    show_default=True,
+    callback=_hours,
+    help="Hours that the old secret goes on, at most 8760.",
+)
 @click.option("--password", is_flag=True, help="Ask for a password instead of making a token.")
 @USERS
 def rotate(name: str, overlap: float, password: bool, users: Path | None) -> None:

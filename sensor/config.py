@@ -61,6 +61,25 @@ def resolve(
     return Settings(**{section: SECTIONS[section](**values) for section, values in made.items()}), origins
 
 
+def configured(settings: Settings) -> dict[str, Path]:
+    """`section.key` of every file and folder that somebody named and that nobody makes."""
+    found: dict[str, Path] = {}
+    for section, kind in SECTIONS.items():
+        for key, hint in get_type_hints(kind).items():
+            path = getattr(getattr(settings, section), key)
+            if hint == Path | None and path is not None and f"{section}.{key}" != "watch.evidence":
+                found[f"{section}.{key}"] = path
+    return found
+
+
+def present(settings: Settings, *names: str) -> None:
+    """Raise SettingsError when one of these is set and not there."""
+    paths = configured(settings)
+    absent = [name for name in names if name in paths and not paths[name].exists()]
+    if absent:
+        raise SettingsError("\n".join(f"{name}: {paths[name]}: no such file or folder" for name in absent))
+
+
 def _layers(config: Path | None, flags: Mapping[str, Any]) -> Iterator[tuple[str, dict[str, Any]]]:
     """Sections by origin, weakest first."""
     named = config or (Path(os.environ[CONFIG]) if os.environ.get(CONFIG) else None)
@@ -92,6 +111,10 @@ def _environment() -> dict[str, Any]:
     return found
 
 
+# Of every number: no engine and no store holds more.
+_BOUNDS: dict[Any, dict[str, Any]] = {int: {"le": 2**53}, float: {"allow_inf_nan": False}}
+
+
 class _UnknownError(ValueError):
     """No such setting."""
 
@@ -103,14 +126,19 @@ def _checked(name: str, value: Any) -> Any:
     if entry is None:
         raise _UnknownError
     kind = get_type_hints(SECTIONS[section])[key]
-    bounds = entry.metadata.get("bounds", {"ge": 1})  # the engine's limits have none of their own
+    bounds = {
+        **_BOUNDS.get(kind, {}),
+        **entry.metadata.get("bounds", {"ge": 1}),
+    }  # the engine's limits have none
     if (given := _plainly(kind, value, bounds)) is None:
         from pydantic import Field, TypeAdapter  # most runs have little set, and need not wait for it
 
         if get_origin(kind) is tuple and isinstance(value, str):
-            value = [part.strip() for part in value.split(",")]
+            value = [part.strip() for part in value.split(",") if part.strip()]
         wanted: Any = Annotated[kind, Field(**bounds)]
         given = TypeAdapter(wanted).validate_python(value)
+    if isinstance(given, Path):
+        return Path(os.path.expanduser(given))  # noqa: PTH111 - an unknown user stays
     made = entry.metadata.get("made")
     return made(given) if made else given
 

@@ -2,18 +2,21 @@
 
 from __future__ import annotations
 
+import os
 import platform
 import shutil
 import socket
 import sys
 from collections.abc import Callable, Iterator
 from importlib import metadata
+from pathlib import Path
 from typing import TYPE_CHECKING
 
 import click
 
 from sensor import __version__
-from sensor.cli import printable
+from sensor.cli import printable, reason
+from sensor.knowledge.catalogue_files import unused
 
 if TYPE_CHECKING:
     from sensor.config import Settings
@@ -77,18 +80,22 @@ def _configured() -> Iterator[tuple[str, str, bool]]:
     try:
         settings = config.load()
     except (OSError, ValueError) as error:
-        yield "settings", str(error).replace("\n", "; "), False
+        yield "settings", reason(error).replace("\n", "; "), False
         return
     yield "settings", "sound", True
     yield _try("catalogue", lambda: _catalogue(settings))
     yield _try("store", lambda: _store(settings))
+    for name, path in config.configured(settings).items():
+        yield _try(name, lambda name=name, path=path: _file(name, path))  # type: ignore[misc]
+    if evidence := settings.watch.evidence:
+        yield _try("watch.evidence", lambda: _folder(evidence))
 
 
 def _try(name: str, check: Callable[[], str]) -> tuple[str, str, bool]:
     try:
         return name, check(), True
     except (OSError, ValueError, ImportError) as error:
-        return name, str(error).replace("\n", "; "), False
+        return name, reason(error).replace("\n", "; "), False
 
 
 def _catalogue(settings: Settings) -> str:
@@ -97,6 +104,30 @@ def _catalogue(settings: Settings) -> str:
 
     catalogue = load(newest(settings.catalogue.home), settings.catalogue.overrides)
     return f"{catalogue.id}, {len(catalogue)} services"
+
+
+def _file(name: str, path: Path) -> str:
+    """Whether what is configured is there, and what is read at the start of every command can be read."""
+    if name == "policy.file":
+        from sensor.knowledge.policy import load
+
+        return f"{path}: {len(load(path).file.rules)} rules"
+    if name == "inventory.csv":
+        from sensor.knowledge.inventory import load as inventory
+
+        inventory(path)
+    if name == "catalogue.overrides" and (problem := unused(path)):
+        raise ValueError(problem)
+    path.stat()
+    return str(path)
+
+
+def _folder(path: Path) -> str:
+    """A folder that is made when it is missing."""
+    there = next(place for place in (path, *path.absolute().parents) if place.exists())
+    if not there.is_dir() or not os.access(there, os.W_OK):
+        raise ValueError(f"{path}: {there} is no folder that can be written to")
+    return str(path)
 
 
 def _store(settings: Settings) -> str:

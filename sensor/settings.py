@@ -20,6 +20,9 @@ from sensor.listen import address
 from sensor.packets.facts import Limits
 
 PREFIX = "AISCOPE_"
+DAYS = 20_000  # the store's times end in 2106: what is to be kept beyond would be over at once
+# The words of `sensor.knowledge.policy_model`, which brings all of pydantic with it.
+Verdict = Literal["allow", "tolerate", "alert", "coach", "limit", "redact", "block"]
 
 
 def user_data() -> Path:
@@ -63,6 +66,10 @@ def _networks(value: tuple[str, ...]) -> tuple[str, ...]:
 def _listen(value: str) -> str:
     address(value)
     return value
+
+
+def _homes(value: tuple[str, ...]) -> tuple[str, ...]:
+    return tuple(os.path.expanduser(part) for part in value)  # noqa: PTH111 - an unknown user stays
 
 
 Names = tuple[str, ...]  # a list in the file, or one text with commas
@@ -211,7 +218,9 @@ class ShipSettings:
         description="where to, the first that answers: replicas of one store; left out, `store.url`",
     )
     rows: int = setting(default=50_000, ge=1, description="rows of a full batch")
-    age: float = setting(default=5.0, ge=0, description="seconds after which a batch goes that is not full")
+    age: float = setting(
+        default=5.0, ge=0, le=86_400, description="seconds after which a batch goes that is not full"
+    )
     tries: int = setting(default=8, ge=1, description="refusals after which a batch is set aside")
     ca: Path | None = setting(default=None, description="authorities to trust instead of the system's (PEM)")
     certificate: Path | None = setting(default=None, description="client certificate (PEM)")
@@ -231,7 +240,9 @@ class ProxySettings:
     listen: str = setting(default="127.0.0.1:8080", made=_listen, description="address and port")
     address: str = setting(default="", description="where clients reach it, if not as `listen` says")
     enforce: bool = setting(default=False, description="do what the policy says; else only record it")
-    closed: Names = setting(default=("block", "redact"), description="verdicts that fail closed")
+    closed: tuple[Verdict, ...] = setting(
+        default=("block", "redact"), description="verdicts that fail closed; an empty list: none"
+    )
     home: Path = setting(
         default_factory=lambda: user_data() / "proxy",
         examples=["~/.local/share/aiscope/proxy"],
@@ -248,7 +259,9 @@ class ProxySettings:
     pinned: Literal["pass", "refuse"] = setting(
         default="pass", description="clients that accept no certificate"
     )
-    pinned_hours: float = setting(default=24, gt=0, description="how long such a client passes through")
+    pinned_hours: float = setting(
+        default=24, gt=0, le=87_600, description="how long such a client passes through"
+    )
     constrained: bool = setting(
         default=False, description="the authority is made for the catalogue's names only"
     )
@@ -263,12 +276,14 @@ class ProxySettings:
         default=16 << 20, ge=65_536, description="bytes of a request held to be inspected as a whole"
     )
     workers: int = setting(default=2, ge=1, le=64, description="processes that look at large requests")
-    coach_minutes: float = setting(default=30, gt=0, description="how long a justification holds")
+    coach_minutes: float = setting(default=30, gt=0, le=525_600, description="how long a justification holds")
     tokens_per_hour: int = setting(
         default=0, ge=0, description="of `limit` rules: per user, service and model"
     )
     upload_per_hour: int = setting(default=0, ge=0, description="the same in bytes of requests")
-    key_days: int = setting(default=180, ge=0, description="after which hashes get a new key; 0: never")
+    key_days: int = setting(
+        default=180, ge=0, le=DAYS, description="after which hashes get a new key; 0: never"
+    )
     excerpt: int = setting(
         default=0, ge=0, le=4096, description="characters of prompts that are kept, redacted"
     )
@@ -284,24 +299,29 @@ class DlpSettings:
     regions: Names = setting(
         default=("US",), description="ISO 3166 codes, for telephone numbers without a country"
     )
-    detectors: Names = setting(default=(), description="folders of your own detector files")
+    detectors: Names = setting(default=(), made=_homes, description="folders of your own detector files")
     disabled: Names = setting(default=(), description="ids of detectors that are not used")
-    names: Names = setting(default=(), description="files of people's names")
-    words: Names = setting(default=(), description="files of words")
-    lists: Names = setting(default=(), description="hashed lists and document fingerprints")
+    names: Names = setting(default=(), made=_homes, description="files of people's names")
+    words: Names = setting(default=(), made=_homes, description="files of words")
+    lists: Names = setting(default=(), made=_homes, description="hashed lists and document fingerprints")
     key: Path | None = setting(default=None, description="the key that these were made with")
 
 
 @dataclass(frozen=True, slots=True)
 class RetentionSettings:
-    """Days that rows are kept after they came in; 0 keeps them for ever."""
+    """Days that rows are kept after they came in, at most 20,000; 0 keeps them for ever."""
 
     events: int = setting(
-        default=180, ge=0, description="connections, lookups, exchanges, identities, findings, statistics"
+        default=180,
+        ge=0,
+        le=DAYS,
+        description="connections, lookups, exchanges, identities, findings, statistics",
     )
-    rollups: int = setting(default=1095, ge=0, description="hourly and daily sums")
-    sealed: int = setting(default=30, ge=0, description="originals of prompts, where they are kept at all")
-    audit: int = setting(default=1095, ge=0, description="who did what in aiscope")
+    rollups: int = setting(default=1095, ge=0, le=DAYS, description="hourly and daily sums")
+    sealed: int = setting(
+        default=30, ge=0, le=DAYS, description="originals of prompts, where they are kept at all"
+    )
+    audit: int = setting(default=1095, ge=0, le=DAYS, description="who did what in aiscope")
 
 
 @dataclass(frozen=True, slots=True)

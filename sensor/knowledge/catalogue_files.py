@@ -55,6 +55,15 @@ def files(folder: Path) -> Files:
     return [(entry.name, _content(entry.path)) for entry in _entries(folder)]
 
 
+def unused(overrides: Path | None) -> str:
+    """Why a folder of overrides adds less than it seems to, "" when it does not."""
+    if overrides is None:
+        return ""
+    if (overrides / "services").is_dir():
+        return f"{overrides}: files in its folder services are not read: name that folder"
+    return "" if _entries(overrides) else f"{overrides}: no service files (*.yaml) in this folder"
+
+
 def _entries(folder: Path) -> list[os.DirEntry[str]]:
     with os.scandir(folder) as entries:
         found = [entry for entry in entries if entry.name.endswith(".yaml") and entry.is_file()]

@@ -31,6 +31,7 @@ if TYPE_CHECKING:
 
 FILE = click.Path(exists=True, dir_okay=False, path_type=Path)
 _SINCE = re.compile(r"(\d{1,4})([mhdw])\Z")
+EARLIEST = dt.datetime(1970, 1, 1, tzinfo=dt.UTC)
 _UNITS = {"m": "minutes", "h": "hours", "d": "days", "w": "weeks"}
 
 
@@ -183,14 +184,15 @@ def backtest(
 def _start(since: str) -> dt.datetime:
     now = dt.datetime.now(dt.UTC)
     if found := _SINCE.match(since):
-        return now - dt.timedelta(**{_UNITS[found[2]]: int(found[1])})
+        return max(now - dt.timedelta(**{_UNITS[found[2]]: int(found[1])}), EARLIEST)
     try:
         moment = dt.datetime.fromisoformat(since)
     except ValueError:
         raise click.UsageError(
             f"--since: {printable(since)!r} is no time like 12h, 30d or 2026-11-22"
         ) from None
-    return moment if moment.tzinfo else moment.replace(tzinfo=dt.UTC)
+    moment = moment if moment.tzinfo else moment.replace(tzinfo=dt.UTC)
+    return max(moment, EARLIEST)  # the store has nothing older, and no way to say it
 
 
 def _show(tried: Backtest, new: Policy, old: Policy | None, json_: bool) -> None:

@@ -156,10 +156,14 @@ def _elsewhere(settings: Settings) -> None:
 def _serve(settings: Settings, ship: bool) -> None:
     import asyncio
 
+    from sensor.config import present
     from sensor.proxy import ca, pages
     from sensor.proxy.run import WIREGUARD_CLIENT, names, open_catalogue, run
 
     logging.basicConfig(format="%(asctime)s %(name)s %(levelname)s %(message)s", level=logging.WARNING)
+    present(
+        settings, "policy.file", "inventory.csv", "catalogue.overrides", "proxy.upstream_ca", "proxy.seal_to"
+    )
     home = settings.proxy.home
     made = ca.ensure(home, names(open_catalogue(settings), settings) if settings.proxy.constrained else ())
     where = settings.proxy.address or settings.proxy.listen

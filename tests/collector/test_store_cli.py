@@ -158,3 +158,13 @@ def test_who_only_reads_makes_no_store(run, tmp_path: Path, command: tuple[str, 
     assert said == f"aiscope: chdb://{tmp_path}/stroe: no store there yet: `aiscope read FILE` makes one\n"
     assert not (tmp_path / "stroe").exists()
     assert "has no name" in run("--store", "", code=1, entry=entry)
+
+
+@pytest.mark.parametrize("hours", ["inf", "nan", "1e300", "-5"])
+def test_an_old_secret_goes_on_for_a_time_that_ends(run, tmp_path: Path, hours: str):
+    users = tmp_path / "users.json"
+    add(users, "tap", "sensor")
+    entry = ("-m", "sensor.cli", "collect", "user")
+    assert "range" in run("rotate", "tap", f"--overlap={hours}", "--users", users, code=2, entry=entry)
+    assert run("rotate", "tap", "--overlap=8760", "--users", users, entry=entry)
+    assert "tap" in run("list", "--users", users, entry=entry)

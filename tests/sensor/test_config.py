@@ -4,12 +4,15 @@ import dataclasses
 import subprocess
 import sys
 from pathlib import Path
+from typing import get_args
 
 import pytest
 
 from sensor import config
 from sensor.config import SettingsError, load, resolve
+from sensor.knowledge.policy_model import VERDICTS
 from sensor.packets.facts import Limits
+from sensor.settings import Verdict
 
 ROOT = Path(config.__file__).parents[1]
 
@@ -78,6 +81,17 @@ def test_files_in_their_order(tmp_path: Path, monkeypatch: pytest.MonkeyPatch):
         ("[retention]\nevents = -1", "retention.events: Input should be greater than or equal to 0"),
         ("[dashboard]\nlisten = 'here'", "dashboard.listen: here: HOST:PORT is wanted"),
         ("[proxy]\nlisten = ':65536'", "proxy.listen: :65536: HOST:PORT is wanted"),
+        (
+            "[limits]\nflows = 99999999999999999999",
+            f"limits.flows: Input should be less than or equal to {2**53}",
+        ),
+        ("[retention]\nevents = 20001", "retention.events: Input should be less than or equal to 20000"),
+        (
+            "[spool]\nlimit = 9223372036854775808",
+            f"spool.limit: Input should be less than or equal to {2**53}",
+        ),
+        ("[ship]\nage = nan", "ship.age: Input should be "),
+        ("[proxy]\nclosed = ['blok']", "proxy.closed: Input should be 'allow', 'tolerate', "),
         ("[store", "Expected ']'"),
     ],
 )
@@ -159,3 +173,29 @@ def test_a_number_within_its_bounds_needs_no_library() -> None:
     for value in (0, 65, 1.5):
         with pytest.raises(SettingsError, match=r"read\.workers: Input should be"):
             load(flags={"read.workers": value})
+
+
+def test_home_is_expanded_in_paths(tmp_path: Path, monkeypatch: pytest.MonkeyPatch):
+    monkeypatch.setenv("HOME", str(tmp_path))
+    monkeypatch.setenv("AISCOPE_SENSOR_NAMES_KEY", "~/nk.key")
+    monkeypatch.setenv("AISCOPE_DLP_WORDS", "~/a.txt, b~.txt")
+    settings = load(write(tmp_path / "x.toml", "[policy]\nfile = '~/policy.yaml'\n"))
+    assert settings.sensor.names_key == tmp_path / "nk.key"
+    assert settings.policy.file == tmp_path / "policy.yaml"
+    assert settings.dlp.words == (f"{tmp_path}/a.txt", "b~.txt")
+
+
+def test_verdicts_are_those_of_a_policy_and_may_be_none(monkeypatch: pytest.MonkeyPatch):
+    assert get_args(Verdict) == VERDICTS
+    monkeypatch.setenv("AISCOPE_PROXY_CLOSED", "block,coach")
+    assert load().proxy.closed == ("block", "coach")
+    monkeypatch.setenv("AISCOPE_PROXY_CLOSED", "")
+    assert load().proxy.closed == ()
+
+
+def test_a_file_that_is_not_there_is_named_with_its_setting(tmp_path: Path):
+    there = write(tmp_path / "policy.yaml", "")
+    settings = load(flags={"policy.file": str(there), "inventory.csv": "nosuch.csv", "ship.ca": "nosuch.pem"})
+    config.present(settings, "policy.file", "place.asn_db")
+    with pytest.raises(SettingsError, match=r"^inventory.csv: nosuch.csv: no such file or folder$"):
+        config.present(settings, "policy.file", "inventory.csv")

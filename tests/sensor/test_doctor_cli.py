@@ -40,3 +40,27 @@ def test_wrong_settings(monkeypatch: pytest.MonkeyPatch):
     done = CliRunner().invoke(doctor)
     assert done.exit_code == 1
     assert "!!  settings             environment: AISCOPE_X: unknown setting" in done.output
+
+
+def test_what_is_configured_and_not_there(monkeypatch: pytest.MonkeyPatch, tmp_path: Path):
+    (tmp_path / "file").touch()
+    (tmp_path / "own/services").mkdir(parents=True)
+    absent = {"policy.file", "inventory.csv", "place.country_db", "place.asn_db", "ship.ca"}
+    for name in absent:
+        monkeypatch.setenv(f"AISCOPE_{name.replace('.', '_').upper()}", str(tmp_path / "nosuch"))
+    monkeypatch.setenv("AISCOPE_WATCH_EVIDENCE", str(tmp_path / "file/evidence"))
+    monkeypatch.setenv("AISCOPE_CATALOGUE_OVERRIDES", str(tmp_path / "own"))
+    done = CliRunner().invoke(doctor)
+    assert done.exit_code == 1
+    wrong = dict(line[3:].split(maxsplit=1) for line in done.output.splitlines() if line.startswith("!!"))
+    assert wrong.keys() == absent | {"watch.evidence", "catalogue.overrides"}
+    assert wrong["place.asn_db"] == f"{tmp_path}/nosuch: No such file or directory"
+    assert "services are not read" in wrong["catalogue.overrides"]
+
+
+def test_what_is_configured_and_there(monkeypatch: pytest.MonkeyPatch, tmp_path: Path):
+    monkeypatch.setenv("AISCOPE_POLICY_FILE", "deploy/policy.example.yaml")
+    monkeypatch.setenv("AISCOPE_WATCH_EVIDENCE", str(tmp_path / "not/yet"))
+    done = CliRunner().invoke(doctor)
+    assert done.exit_code == 0, done.output
+    assert "deploy/policy.example.yaml: " in done.output

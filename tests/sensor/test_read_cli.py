@@ -246,3 +246,17 @@ def test_help_documents_the_exit_codes(run: Run):
     text = " ".join(run("read", "--help").stdout.split())
     assert "Exit codes: 0 all was read; 1 the store or a setting failed; 2 wrong usage" in text
     assert "3 a file is damaged" in text
+
+
+def test_overrides_that_add_nothing_are_said(run: Run, file: Path, tmp_path: Path):
+    own = tmp_path / "own"
+    own.mkdir()
+    settings = tmp_path / "aiscope.toml"
+    settings.write_text(f"[catalogue]\noverrides = '{own}'\n")
+    said = run("--config", settings, "read", file, "--no-store").stderr
+    assert said == f"catalogue.overrides: {own}: no service files (*.yaml) in this folder\n"
+    done = run("read", file, "--no-store", "--policy", "nosuch.yaml")
+    assert (done.returncode, done.stderr) == (
+        1,
+        "aiscope: policy.file: nosuch.yaml: no such file or folder\n",
+    )

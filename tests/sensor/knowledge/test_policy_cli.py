@@ -105,6 +105,8 @@ def test_backtest(aiscope, policy: Path, tmp_path: Path) -> None:  # type: ignor
     assert (
         "nothing" in aiscope("backtest", policy, "--store", store, "--since", "1h", "--against", EXAMPLE)[0]
     )
+    for since in ("0001-01-01", "0001-01-01T00:00+14:00", "9999w"):
+        assert aiscope("backtest", policy, "--store", store, "--since", since, "--json")[0]
     assert "no time like" in aiscope("backtest", policy, "--store", store, "--since", "ever", code=2)[1]
 
 
