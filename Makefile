@@ -8,7 +8,7 @@ COMPILED := $(PY) -m compileall -q sensor collector dashboard signatures
 .PHONY: help demo test lint fix types native engine proxy test-faults bench bench-store bench-proxy bench-dlp fuzz docs catalogue-docs wheel clean
 
 help: ## this list
-	@grep -hE '^[a-z-]+:.*##' $(MAKEFILE_LIST) | awk -F':.*## ' '{printf "  make %-8s %s\n", $$1, $$2}'
+	@grep -hE '^[a-z-]+:.*##' $(MAKEFILE_LIST) | awk -F':.*## ' '{printf "  make %-14s %s\n", $$1, $$2}'
 
 .venv/ready: pyproject.toml
 	$(PYTHON) -m venv .venv

@@ -53,6 +53,7 @@ class Run:
     everything: bool
     sensor: str | None
     replace: bool
+    applied: list[str]  # flags whose effect is in the rows
     summary: Summary
     stored: int = 0
     read: int = 0
@@ -101,7 +102,7 @@ def read(
     """Read capture FILES (pcap, pcapng, also gzip or zstd; `-` is standard input).
 
     Prints who uses which AI service with how much data, and keeps the rows in the store for
-    `aiscope dashboard` and `aiscope sql`. A file the store already has is not stored again.
+    `aiscope dashboard` and `aiscope sql`. A file the store already has is shown, and not stored again.
     """
     # Modules, a catalogue and many flows are many objects and no cycles: the collector would look at them for nothing.
     gc.set_threshold(100_000, 20, 100)
@@ -122,7 +123,8 @@ def read(
     with contextlib.ExitStack() as stack:
         opened = None if no_store else stack.enter_context(open_store(settings, catalogue))
         form = form or "table"
-        run = Run(settings, catalogue, policy, opened, form, everything, sensor, replace, Summary())
+        applied = [f"--{name}" for name in ("inventory", "policy") if flags[name]]
+        run = Run(settings, catalogue, policy, opened, form, everything, sensor, replace, applied, Summary())
         for file in files:
             _read(run, file)
     _report(run)
@@ -181,9 +183,7 @@ def _read(run: Run, file: Path) -> None:
     sensor, sha256 = _identity(run, file)
     sink = _Sink(run.store, sensor, sha256, str(file)) if run.store else None
     if sink and not _wanted(run, sink):
-        if run.form == "table":
-            return
-        sink = None  # rows were asked for: it is read, and stays in the store as it is
+        sink = None  # it is read and shown, and stays in the store as it is
     try:
         for event in _events(run, file):
             run.summary.add(event)
@@ -221,7 +221,8 @@ def _wanted(run: Run, sink: _Sink) -> bool:
     for known in inputs(sink.store, sink.sha256) if sink.sha256 else ():
         if known.complete and not run.replace:
             has = f"already stored as {known.sensor}, {known.rows:,} rows"
-            _say(f"{sink.path}: {has}; --replace reads it again")
+            what = f"brings {' and '.join(run.applied)} to these" if run.applied else "stores it again"
+            _say(f"{sink.path}: {has}; --replace {what}")
             return False
         forget_sensor(sink.store, known.sensor, known.sha256)
     return True

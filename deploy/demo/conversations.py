@@ -11,7 +11,6 @@ import struct
 import tempfile
 from dataclasses import dataclass
 from functools import lru_cache
-from pathlib import Path
 
 from cryptography import x509
 from cryptography.hazmat.primitives import hashes, serialization
@@ -37,8 +36,8 @@ class Turn:
 
 
 @lru_cache(maxsize=1)
-def certificate() -> Path:
-    """A self-signed certificate and its key in one PEM file; the demo's client ends do not verify."""
+def certificate() -> bytes:
+    """A self-signed certificate and its key, PEM; the demo's client ends do not verify."""
     key = ec.generate_private_key(ec.SECP256R1())
     name = x509.Name([x509.NameAttribute(NameOID.COMMON_NAME, "demo")])
     now = dt.datetime.now(dt.UTC)
@@ -48,16 +47,17 @@ def certificate() -> Path:
     private = key.private_bytes(
         serialization.Encoding.PEM, serialization.PrivateFormat.PKCS8, serialization.NoEncryption()
     )
-    path = Path(tempfile.mkdtemp(prefix="aiscope-demo-")) / "demo.pem"
-    path.write_bytes(pem + private)
-    return path
+    return pem + private
 
 
 def end(server: bool, alpn: tuple[str, ...], name: str) -> tuple[ssl.SSLObject, ssl.MemoryBIO, ssl.MemoryBIO]:
     context = ssl.SSLContext(ssl.PROTOCOL_TLS_SERVER if server else ssl.PROTOCOL_TLS_CLIENT)
     context.set_alpn_protocols(list(alpn))
     if server:
-        context.load_cert_chain(certificate())
+        with tempfile.NamedTemporaryFile() as file:  # it loads from files only
+            file.write(certificate())
+            file.flush()
+            context.load_cert_chain(file.name)
     else:
         context.check_hostname, context.verify_mode = False, ssl.CERT_NONE
     received, sent = ssl.MemoryBIO(), ssl.MemoryBIO()

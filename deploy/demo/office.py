@@ -262,14 +262,14 @@ def hour(office: Office) -> None:
         )
 
 
-def main() -> None:
+def main(arguments: list[str] | None = None) -> None:
     parser = argparse.ArgumentParser(description=(__doc__ or "").splitlines()[0])
     parser.add_argument("out", type=Path)
     parser.add_argument(
         "--start", type=float, default=time.time() // 3600 * 3600 - 3600, help="seconds since the epoch"
     )
     parser.add_argument("--seed", type=int, default=7)
-    args = parser.parse_args()
+    args = parser.parse_args(arguments)
     office = Office(args.start, args.seed)
     hour(office)
     office.write(args.out)

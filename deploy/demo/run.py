@@ -49,7 +49,9 @@ def main() -> int:
     DEMO.mkdir()
     capture = DEMO / "office.pcap"
     print("An hour in a small office, made from real TLS, QUIC and HTTP:", flush=True)
-    subprocess.run([sys.executable, ROOT / "deploy/demo/office.py", capture], check=True)
+    from office import main as office  # it takes a while, in which somebody may have seen enough
+
+    office([str(capture)])
     people, policy = capture.with_suffix(".csv"), ROOT / "deploy/policy.example.yaml"
     read = [*AISCOPE, "read", capture, "--inventory", people, "--policy", policy]
     subprocess.run([*read, "--store", STORE], check=True)
@@ -78,4 +80,7 @@ def main() -> int:
 
 
 if __name__ == "__main__":
-    sys.exit(main())
+    try:
+        sys.exit(main())
+    except KeyboardInterrupt:
+        sys.exit(130)

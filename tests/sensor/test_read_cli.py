@@ -137,8 +137,14 @@ def test_a_file_is_stored_once_and_replaced_when_asked(run: Run, file: Path, tmp
     once = "1\t1\t1\t1\t1\t1\t1\t1"
     assert sums(run, store) == once
     again = run("read", file, "--store", store)
-    assert (again.returncode, again.stdout) == (0, "")
+    assert (again.returncode, again.stdout) == (0, done.stdout)
     assert f"{file}: already stored as file:" in again.stderr
+    assert "rows; --replace stores it again\n" in again.stderr
+    inventory = tmp_path / "who.csv"
+    inventory.write_text(f"address,user\n{CLIENT},alice\n")
+    named = run("read", file, "--store", store, "--inventory", inventory)
+    assert f"alice ({CLIENT})" in named.stdout
+    assert "rows; --replace brings --inventory to these\n" in named.stderr
     assert rows(run("read", file, "--store", store, "--json"))  # rows that are asked for are given
     assert sums(run, store) == once
     assert run("read", file, "--store", store, "--replace").returncode == 0
