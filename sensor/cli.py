@@ -102,8 +102,11 @@ def reason(error: Exception) -> str:
 
 def main(arguments: list[str] | None = None) -> None:
     """Run a command and end with its exit code."""
+    _streams()
+    code: object
     try:
-        code = aiscope.main(arguments, prog_name="aiscope", standalone_mode=False)
+        code = _run(arguments)
+        sys.stdout.flush()
     except click.ClickException as error:
         _say(error.format_message())
         code = error.exit_code
@@ -111,7 +114,7 @@ def main(arguments: list[str] | None = None) -> None:
         given = sys.argv[1:] if arguments is None else arguments
         _say(_missing(next(word for word in given if word in COMMANDS), error))
         code = 1
-    except (click.Abort, KeyboardInterrupt):
+    except (click.Abort, KeyboardInterrupt, EOFError):
         code = 130
     except BrokenPipeError:  # the reader, `head` perhaps, has seen enough
         os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
@@ -119,7 +122,27 @@ def main(arguments: list[str] | None = None) -> None:
     except (OSError, ValueError) as error:
         _say(reason(error))
         code = 1
-    sys.exit(code)
+    sys.exit(code)  # type: ignore[arg-type]
+
+
+def _streams() -> None:
+    """What was closed (`>&-`) leads nowhere: the next file that is opened must not be standard output."""
+    for number, name in enumerate(("stdin", "stdout", "stderr")):
+        if getattr(sys, name) is None:
+            os.dup2(os.open(os.devnull, os.O_RDWR), number)
+            setattr(sys, name, open(number, "w" if number else "r", encoding="utf-8"))  # noqa: PTH123, SIM115
+
+
+def _run(arguments: list[str] | None) -> object:
+    """The command's exit code. Not click's own `main`, which makes 1 of a reader that has seen enough."""
+    try:
+        with aiscope.make_context("aiscope", sys.argv[1:] if arguments is None else [*arguments]) as context:
+            aiscope.invoke(context)
+    except click.exceptions.Exit as end:
+        return end.exit_code
+    except SystemExit as end:
+        return end.code
+    return 0
 
 
 def _missing(command: str, error: ModuleNotFoundError) -> str:

@@ -58,10 +58,10 @@ def test_errors_are_one_line_and_a_code(error, code, said, monkeypatch, capfd):
     def fail(*_: object, **__: object) -> None:
         raise error
 
-    monkeypatch.setattr(cli.aiscope, "main", fail)
+    monkeypatch.setattr(cli.aiscope, "invoke", fail)
     monkeypatch.setattr("os.dup2", lambda *_: None)
     with pytest.raises(SystemExit) as ended:
-        cli.main(["x"])
+        cli.main(["doctor"])
     assert ended.value.code == code
     assert capfd.readouterr().err == said
 
@@ -139,3 +139,25 @@ def test_config_reaches_the_settings(tmp_path: Path):
 def test_printable_keeps_words_and_lines():
     assert cli.printable("Zoë\nb") == "Zoë\nb"
     assert cli.printable("\x1b]0;x\x07\r\u202e\udc80") == "\\x1b]0;x\\x07\\r\\u202e\\udc80"
+
+
+def shell(line: str, *arguments: str) -> subprocess.CompletedProcess[str]:
+    """Run `aiscope` in a line of sh, as "$@"."""
+    command = ["bash", "-o", "pipefail", "-c", line, "sh", sys.executable, "-W", "error", "-m", "sensor.cli"]
+    return subprocess.run([*command, *arguments], capture_output=True, text=True, timeout=120, check=False)
+
+
+@pytest.mark.parametrize("arguments", [["catalogue", "list"], ["settings", "--markdown"]])
+def test_a_reader_that_has_seen_enough_is_no_failure(arguments: list[str]):
+    done = shell('"$@" | true', *arguments)
+    assert (done.returncode, done.stderr) == (0, "")
+
+
+@pytest.mark.parametrize("arguments", [["catalogue", "list"], ["--help"], ["doctor"], ["nosuch"]])
+def test_closed_output_is_no_traceback(arguments: list[str]):
+    code = shell('"$@"', *arguments).returncode
+    for closed in (">&-", "2>&-", "<&- >&- 2>&-"):
+        done = shell(f'"$@" {closed}', *arguments)
+        assert "Traceback" not in done.stderr
+        assert "Error" not in done.stderr
+        assert done.returncode == code
