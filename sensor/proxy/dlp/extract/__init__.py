@@ -94,6 +94,8 @@ def _read(data: bytes, content_type: str, where: str, budget: Budget, depth: int
     elif kind == "application/x-www-form-urlencoded":
         _form(data, where, budget)
     elif kind in _JSON or kind.endswith("+json") or (not kind and plain.looks_json(data)):
+        if data and not plain.is_text(data):
+            budget.unreadable(where, "binary")  # strings in it are looked at all the same
         for place, text in plain.read_json(data, where, budget):
             _blob(text, place, budget, depth)
     elif kind.startswith(_MEDIA):

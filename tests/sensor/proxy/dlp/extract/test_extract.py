@@ -364,3 +364,12 @@ def test_damaged_files_raise_nothing(seed, kind, data):
 @given(st.binary(max_size=300), st.text(max_size=30))
 def test_any_bytes_raise_nothing(body, kind):
     extract(body, kind)
+
+
+@pytest.mark.parametrize("kind", ["", "application/json"])
+@pytest.mark.parametrize("start", [b"[[", b'{"'])
+def test_binary_that_begins_as_json_does_is_unreadable(start, kind):
+    assert kinds(extract(start + bytes(range(128, 256)) * 4 + bytes(40), kind)) == {
+        ("unreadable", "extract-binary")
+    }
+    assert kinds(extract(b"", kind)) == set()
