@@ -117,7 +117,9 @@ def _described(path: Path, found: Status) -> dict[str, str]:
         "delivered": f"{dt.datetime.fromtimestamp(found.delivered, dt.UTC):%Y-%m-%d %H:%M:%S} UTC"
         if found.delivered
         else "never",
-        "clock": "unknown" if found.skew is None else f"the store's is {found.skew:+.1f} s against this one",
+        "clock": "unknown"
+        if found.skew is None
+        else f"the store's is {round(found.skew):+d} s against this one",
         "problem": found.problem or "none",
     }
 

@@ -207,7 +207,7 @@ class Shipper:
         self._failures = 0
         if skew is not None and (abs(skew) > SKEW) != self._warned:
             self._warned = abs(skew) > SKEW
-            _log.warning("this clock and the store's differ by %+.1f s", skew)
+            _log.warning("this clock and the store's differ by %+d s", round(skew))
         return 0.0
 
     def _refused(self, batch: Batch, error: str) -> float:

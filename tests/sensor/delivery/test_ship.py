@@ -3,6 +3,7 @@ from __future__ import annotations
 import datetime as dt
 import email.utils
 import json
+import re
 import sqlite3
 import ssl
 import threading
@@ -449,3 +450,13 @@ def test_what_ships_is_sealed_unless_plain_was_asked_for(tmp_path: Path, monkeyp
             spool.put([connection()])
         (batch,) = waiting(tmp_path / f"{names}.spool")
         assert unpacked(batch.data)["user"].to_pylist()[0].startswith(starts)
+
+
+def test_a_clock_is_said_in_whole_seconds_as_date_is(path: Path, server: Server, caplog):
+    ahead = email.utils.format_datetime(dt.datetime.now(dt.UTC) + dt.timedelta(seconds=90), usegmt=True)
+    server.answers = [(200, "", {"Date": ahead})]
+    put(path, [connection()])
+    drain(path, server.url)
+    assert re.search(r"differ by [+](89|90|91) s$", caplog.messages[-1])
+    said = CliRunner().invoke(ship_cli.spool, ["status", "--spool", str(path)]).output
+    assert re.search(r"the store's is [+](89|90|91) s against this one", said)
