@@ -121,7 +121,12 @@ def explain(facts: tuple[str, ...], file: Path | None, json_: bool) -> None:
     from sensor.knowledge import policy_check
 
     found = _load(file)
-    case = policy_check.case(_given(facts), _catalogue())
+    given, known = _given(facts), _catalogue()
+    if given.service and given.service not in known.services:
+        click.echo(
+            printable(f"the catalogue has no service {given.service}{_close(given.service, known)}"), err=True
+        )
+    case = policy_check.case(given, known)
     decision, steps = found.decide(case), found.explain(case)
     if json_:
         row = dataclasses.asdict(decision) | {"rate": str(decision.rate) if decision.rate else None}
@@ -131,6 +136,11 @@ def explain(facts: tuple[str, ...], file: Path | None, json_: bool) -> None:
         click.echo(f"{rule}: no, {', '.join(failing)} {'do' if len(failing) > 1 else 'does'} not hold")
     rate = f" {decision.rate}" if decision.rate else ""
     click.echo(printable(f"{decision.rule}: {decision.verdict}{rate} {decision.message}").rstrip())
+
+
+def _close(service: str, known: Catalogue) -> str:
+    found = difflib.get_close_matches(service, known.services, 1)
+    return f", did you mean {found[0]}?" if found else ""
 
 
 def _given(facts: tuple[str, ...]) -> Given:

@@ -62,6 +62,8 @@ def test_explain_in_words_and_json(aiscope, policy: Path) -> None:  # type: igno
     said, _ = aiscope("explain", "--policy", policy, "service=chatgpt", "group=a,b")
     assert said == "no-chat: no, user does not hold\ndefault: tolerate\n"
     row = json.loads(aiscope("explain", "--policy", policy, "--json", "service=claude")[0])
+    said = aiscope("explain", "--policy", policy, "service=chatgptt")[1]
+    assert said == "the catalogue has no service chatgptt, did you mean chatgpt?\n"
     assert (row["verdict"], row["rule"], row["skipped"]) == (
         "tolerate",
         "default",
