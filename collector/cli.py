@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import re
 import sys
 from dataclasses import asdict
 from typing import Any
@@ -10,6 +11,8 @@ from typing import Any
 import click
 
 STORE = click.option("--store", metavar="URL|DIR", help="Which store; default from the settings.")
+
+_COMMENTS = re.compile(r"--[^\n]*|/\*.*?\*/", re.DOTALL)
 
 
 def _settings(store: str | None) -> Any:
@@ -34,6 +37,8 @@ def sql(text: str, store: str | None, form: str | None) -> None:
     from collector.store import existing, open_store
 
     text = sys.stdin.read() if text == "-" else text
+    if not _COMMENTS.sub("", text).strip(" \t\r\n;"):
+        raise click.UsageError("no statement")
     with open_store(existing(_settings(store).store.url)) as opened:
         if form is None and sys.stdout.isatty():
             _table(opened.sql(text, "JSONCompact").read())

@@ -152,7 +152,9 @@ class Store:
         try:
             return cast("io.IOBase", self._client.raw_stream(text, fmt=form))
         except ClickHouseError as error:
-            raise StoreError(f"{shown(self.url)}: {_line(error)}") from error
+            # The driver writes the format behind the statement; what else could stand there fills a screen.
+            said = _line(error).replace(f" FORMAT {form}", "").partition(" Expected one of: ")[0]
+            raise StoreError(f"{shown(self.url)}: {said}") from error
 
     def delete(self, table: str, column: str, value: str) -> None:
         """Take the rows with this value out of a table."""

@@ -79,3 +79,17 @@ def test_sql_is_a_table_on_a_terminal_and_escapes(run: Run):
     assert done.returncode == 0
     assert "a\\x1b[31m[b]" in shown
     assert "name" in shown
+
+
+@pytest.mark.parametrize("text", ["", "  ;", "-- nothing\n/* at\nall */"])
+def test_no_statement(run: Run, text: str):
+    done = run("sql", text)
+    assert (done.returncode, done.stderr) == (2, "aiscope: no statement\n")
+
+
+def test_sql_errors_show_the_statement_as_it_was_given(run: Run):
+    run("migrate")
+    said = run("sql", "SELEC 1").stderr
+    assert "failed at position 7" in said
+    assert "FORMAT" not in said
+    assert len(said) < 250
