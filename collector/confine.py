@@ -21,7 +21,7 @@ from collector import figures
 from collector.access import DECISIONS, EVENTS, TIERS
 from collector.gate import DATABASE, SYSTEM
 from collector.limits import Bounds
-from sensor.settings import store_url
+from sensor.config import store_url
 
 # linux/landlock.h. Rights on files by version of the interface, and on TCP since 4.
 _CREATE_RULESET, _ADD_RULE, _RESTRICT_SELF = 444, 445, 446

@@ -10,7 +10,7 @@ import datetime as dt
 import io
 import logging
 import re
-from collections.abc import Iterable, Mapping
+from collections.abc import Callable, Iterable, Mapping
 from functools import cache
 from pathlib import Path
 from string import Template
@@ -21,9 +21,9 @@ import clickhouse_connect
 import pyarrow as pa
 from clickhouse_connect.driver.exceptions import ClickHouseError
 
+from sensor.config import store_url
 from sensor.delivery.columns import arrow, pieces
 from sensor.delivery.event import Event
-from sensor.settings import store_url
 
 logging.getLogger("clickhouse_connect").addHandler(logging.NullHandler())  # errors are raised, and said once
 DATABASE = "aiscope"
@@ -58,6 +58,10 @@ class Store:
         self._writer: Any = None
         try:
             self._client = _embedded(self.directory) if self.directory else _remote(parts)
+        except StoreError:
+            raise
+        except OSError as error:
+            raise StoreError(f"{shown(url)}: {error.strerror or error}") from error
         except (ClickHouseError, ValueError) as error:
             raise StoreError(_why(error, shown(url), self.directory)) from error
         self.use()
@@ -217,7 +221,7 @@ def directory(url: str) -> Path | None:
     if parts.scheme != "chdb":
         return None
     found = Path(unquote(parts.netloc + parts.path, errors="surrogateescape")).expanduser()
-    if found.exists() and not found.is_dir():
+    if _is(found, Path.exists) and not found.is_dir():
         raise StoreError(f"{found} is a file; a store is a directory")
     if refused := _REFUSED.search(str(found)):
         raise StoreError(f"{url}: the engine takes no {refused[0]!r} in a directory's name")
@@ -227,9 +231,16 @@ def directory(url: str) -> Path | None:
 def existing(url: str) -> str:
     """The same URL, for who only reads. Raises StoreError when nothing made a store there yet."""
     place = directory(url)
-    if place is not None and not (place / "metadata").is_dir():
+    if place is not None and not _is(place / "metadata", Path.is_dir):
         raise StoreError(f"{url}: no store there yet: `aiscope read FILE` makes one")
     return url
+
+
+def _is(path: Path, asked: Callable[[Path], bool]) -> bool:
+    try:
+        return asked(path)
+    except OSError as error:  # a name that is too long, a directory nobody may look into
+        raise StoreError(f"{path}: {error.strerror}") from None
 
 
 def _split(url: str) -> Any:

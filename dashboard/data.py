@@ -9,9 +9,8 @@ from typing import TYPE_CHECKING, Any
 import pandas as pd
 import streamlit as st
 
-from collector.store import Store, StoreError, open_store
-from sensor.cli import reason
-from sensor.config import SettingsError, load
+from collector.store import Store, open_store
+from sensor.config import load
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
@@ -46,12 +45,7 @@ class Filters:
 @st.cache_resource(show_spinner="Opening the store…")
 def store() -> Store:
     """The one store of this process: chDB allows one opening of a directory. Raises StoreError, SettingsError."""
-    try:
-        return open_store(load().store.url, readonly=True)
-    except (StoreError, SettingsError):
-        raise
-    except (OSError, ValueError) as error:  # a settings file, a directory
-        raise StoreError(reason(error)) from error
+    return open_store(load().store.url, readonly=True)
 
 
 @st.cache_data(ttl=10, max_entries=500, show_spinner=False)

@@ -23,7 +23,7 @@ COMMANDS = {
     "sql": ("collector.cli:sql", "Ask the store in SQL."),
     "catalogue": ("sensor.knowledge.catalogue_cli:catalogue", "Look into the catalogue of services."),
     "proxy": ("sensor.proxy.cli:proxy", "Inspect requests to AI services before they leave."),
-    "dlp": ("sensor.proxy.dlp.cli:command", "Try and check detectors of sensitive data; make hashed lists."),
+    "dlp": ("sensor.dlp_cli:command", "Try and check detectors of sensitive data; make hashed lists."),
     "unseal": ("sensor.proxy.cli:unseal", "Open originals that a proxy sealed."),
     "ship": ("sensor.ship_cli:ship", "Deliver what a sensor has kept to the store."),
     "spool": ("sensor.ship_cli:spool", "What a sensor has kept and the store does not have yet."),
@@ -43,7 +43,7 @@ EXTRAS = {
     "dashboard": "dashboard",
     "sensor.packets_cli": "packets",
     "sensor.proxy": "proxy",
-    "sensor.proxy.dlp": "dlp",
+    "sensor.dlp_cli": "dlp",
 }
 
 

@@ -12,9 +12,9 @@ from collections.abc import Iterator, Mapping
 from pathlib import Path
 from typing import Annotated, Any, Literal, get_args, get_origin, get_type_hints
 
-from sensor.settings import PREFIX, SECTIONS, Settings, markdown, table, user_data
+from sensor.settings import PREFIX, SECTIONS, Settings, markdown, store_url, table, user_data
 
-__all__ = ["Settings", "SettingsError", "load", "markdown", "resolve", "table", "user_data"]
+__all__ = ["Settings", "SettingsError", "load", "markdown", "resolve", "store_url", "table", "user_data"]
 
 CONFIG = "AISCOPE_CONFIG"
 # Read where there are no settings yet, by this module, by setup.py and by the tests.
@@ -29,7 +29,7 @@ class SettingsError(ValueError):
 def load(config: Path | None = None, flags: Mapping[str, Any] | None = None) -> Settings:
     """The effective settings. `flags` are `section.key` to value; None is a flag that was not given.
 
-    Raises SettingsError, and OSError when `config` cannot be read.
+    Raises SettingsError.
     """
     return resolve(config, flags)[0]
 
@@ -89,6 +89,8 @@ def _layers(config: Path | None, flags: Mapping[str, Any]) -> Iterator[tuple[str
 
         try:
             yield str(path), tomllib.loads(path.read_text("utf-8"))
+        except OSError as error:
+            raise SettingsError(f"{path}: {error.strerror}") from None
         except ValueError as error:
             raise SettingsError(f"{path}: {error}") from None
     yield "environment", _environment()

@@ -46,7 +46,8 @@ MAY_IMPORT: dict[str, tuple[str, ...]] = {
     "dashboard": ("dashboard", "collector.store", "sensor.config"),
     "signatures": ("signatures",),
 }
-EVERYWHERE = {"sensor", "sensor.frozen"}  # the version; how a dataclass is made
+# The version; how a dataclass is made, how HOST:PORT is read.
+EVERYWHERE = {"sensor", "sensor.frozen", "sensor.listen"}
 NO_CLOCK = ("sensor.wire", "sensor.packets.portable", "sensor.knowledge.evidence", "sensor.monitor")
 
 

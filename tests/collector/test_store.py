@@ -11,7 +11,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from collector.store import QUERIES, Store, StoreError, as_url, directory, existing, open_store, shown
-from sensor.settings import store_url
+from sensor.config import store_url
 
 from .conftest import START, connection, exchange, lookup, stats
 

@@ -75,7 +75,7 @@ def test_a_missing_part_is_named(monkeypatch):
 @pytest.mark.parametrize(
     ("missing", "words", "extra"),
     [
-        ("re2", ["dlp", "--help"], "aiscope[dlp]"),
+        ("re2", ["dlp", "check"], "aiscope[dlp]"),
         ("cryptography.exceptions", ["unseal", "key", os.devnull], "aiscope[proxy]"),
         ("yaml", ["catalogue", "check", os.curdir], "aiscope"),
     ],
@@ -161,3 +161,14 @@ def test_closed_output_is_no_traceback(arguments: list[str]):
         assert "Traceback" not in done.stderr
         assert "Error" not in done.stderr
         assert done.returncode == code
+
+
+@pytest.mark.parametrize("words", [["dlp", "--help"], ["dlp", "test", "--help"]])
+def test_help_of_a_part_that_is_not_installed(words: list[str]):
+    absent = "re2", "phonenumbers", "stdnum", "PIL", "pypdf", "defusedxml"
+    script = f"import sys; sys.modules.update(dict.fromkeys({absent})); from sensor.cli import main; main({words!r})"
+    done = subprocess.run(
+        [sys.executable, "-c", script], capture_output=True, text=True, cwd=Path(cli.__file__).parents[1]
+    )
+    assert (done.returncode, done.stderr) == (0, "")
+    assert "Usage: aiscope dlp" in done.stdout

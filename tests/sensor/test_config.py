@@ -149,7 +149,7 @@ def test_a_variable_for_a_whole_section_is_refused(monkeypatch: pytest.MonkeyPat
 
 
 def test_a_file_that_is_not_there():
-    with pytest.raises(OSError, match=r"none\.toml"):
+    with pytest.raises(SettingsError, match=r"^none\.toml: No such file or directory$"):
         load(Path("none.toml"))
 
 

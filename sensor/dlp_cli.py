@@ -11,15 +11,12 @@ import secrets
 import sys
 from collections.abc import Callable, Iterable
 from pathlib import Path
-from typing import Any, TypeVar
+from typing import TYPE_CHECKING, Any, TypeVar
 
 import click
 
-from sensor.proxy import dlp
-from sensor.proxy.dlp import site as lists
-from sensor.proxy.dlp.check import check_folder
-from sensor.proxy.dlp.detector import json_schema
-from sensor.proxy.dlp.load import PACKAGED
+if TYPE_CHECKING:  # the extra `dlp`, which --help does without
+    from sensor.proxy import dlp
 
 _FILE = click.Path(exists=True, dir_okay=False, path_type=Path)
 _FOLDER = click.Path(exists=True, file_okay=False, path_type=Path)
@@ -38,7 +35,7 @@ def command() -> None:
 def _or_end(work: Callable[[], T]) -> T:
     try:
         return work()
-    except (dlp.DetectorError, dlp.ListError, OSError, ValueError) as error:
+    except (OSError, ValueError) as error:
         raise click.UsageError(str(error)) from None
 
 
@@ -70,6 +67,9 @@ def test(
     **site: Any,
 ) -> None:
     """Say what would be found in FILE (text, JSON, PDF, Office, archive), or in standard input. Values are redacted."""
+    from sensor.proxy import dlp
+    from sensor.proxy.dlp.load import PACKAGED
+
     secret = key.read_bytes() if key else b""
     config = _or_end(
         lambda: dlp.open_config((PACKAGED, *detectors), dlp.open_site(region, **site, key=secret))
@@ -111,10 +111,13 @@ def redacted(value: str) -> str:
 
 
 @command.command("check")
-@click.argument("folder", type=_FOLDER, default=PACKAGED)
-def check(folder: Path) -> None:
+@click.argument("folder", type=_FOLDER, required=False)
+def check(folder: Path | None) -> None:
     """Check detector files: format, patterns, and that every case fires or stays silent."""
-    problems = check_folder(folder)
+    from sensor.proxy.dlp.check import check_folder
+    from sensor.proxy.dlp.load import PACKAGED
+
+    problems = check_folder(folder or PACKAGED)
     for problem in problems:
         click.echo("".join(c if c.isprintable() else "?" for c in problem))
     click.echo(f"{len(problems)} findings" if problems else "no findings", err=True)
@@ -124,6 +127,8 @@ def check(folder: Path) -> None:
 @command.command("schema")
 def schema() -> None:
     """Print the JSON Schema of a detector file, for editors."""
+    from sensor.proxy.dlp.detector import json_schema
+
     click.echo(json.dumps(json_schema(), indent=2, ensure_ascii=False))
 
 
@@ -138,6 +143,8 @@ def schema() -> None:
 )
 def hash_list(name: str, file: Path, key: Path) -> None:
     """Hash the values in FILE, one a line, for exact matching; print the list. NAME is lower case with hyphens."""
+    from sensor.proxy.dlp import site as lists
+
     path = Path("/dev/stdin") if str(file) == "-" else file
     secret = _or_end(lambda: _key(key))
     hashes, left_out = [], []
@@ -171,6 +178,9 @@ def hash_list(name: str, file: Path, key: Path) -> None:
 )
 def hash_document(name: str, file: Path, key: Path, similarity: float) -> None:
     """Fingerprint a document (text, PDF, Office), so that parts of it are found again; print the fingerprint."""
+    from sensor.proxy import dlp
+    from sensor.proxy.dlp import site as lists
+
     secret = _or_end(lambda: _key(key))
     texts = dlp.extract(file.read_bytes(), where=file.name).texts
     hashes = {

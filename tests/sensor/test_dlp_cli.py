@@ -6,7 +6,7 @@ import stat
 import pytest
 from click.testing import CliRunner
 
-from sensor.proxy.dlp.cli import command
+from sensor.dlp_cli import command
 
 CARD = "4539 1488 0343 6467"
 
