@@ -1,5 +1,7 @@
 from __future__ import annotations
 
+import sys
+
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
@@ -40,7 +42,10 @@ def test_plain_leaves_no_control_character_and_no_bare_markup(text: str) -> None
             assert shown[place - 1] == "\\"
 
 
-def test_what_is_not_known_is_an_empty_cell() -> None:
+def test_what_is_not_known_is_an_empty_cell(monkeypatch: pytest.MonkeyPatch) -> None:
+    # Streamlit leaves its script there, and what a later test forks would run it.
+    monkeypatch.setitem(sys.modules, "__main__", sys.modules["__main__"])
+
     def page() -> None:
         import pandas as pd
 
