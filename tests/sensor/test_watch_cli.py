@@ -296,7 +296,7 @@ def test_nobody_reads_what_it_says(pair: Pair, terminal: bool) -> None:
 
 
 def test_whatever_ends_it_open_connections_are_reported(pair: Pair) -> None:
-    fault = "from sensor.watch_cli import Watching\ndef reload(self): raise OSError('broken')\n"
+    fault = "from sensor.watch_run import Watching\ndef reload(self): raise OSError('broken')\n"
     with pair.watch("--json", first=f"{fault}Watching._reload = reload\n") as watch:
         sent = pair.send(use()[:-3])
         assert watch.stop(signal.SIGHUP) == 1
