@@ -15,6 +15,8 @@ from typing import TYPE_CHECKING, Any, TypeVar
 
 import click
 
+from sensor.cli import reason
+
 if TYPE_CHECKING:  # the extra `dlp`, which --help does without
     from sensor.proxy import dlp
 
@@ -36,7 +38,7 @@ def _or_end(work: Callable[[], T]) -> T:
     try:
         return work()
     except (OSError, ValueError) as error:
-        raise click.UsageError(str(error)) from None
+        raise click.UsageError(reason(error)) from None
 
 
 @command.command("test")
@@ -153,8 +155,8 @@ def hash_list(name: str, file: Path, key: Path) -> None:
             hashes.append(lists.hash_value(secret, line))
         except lists.ListError as error:
             left_out.append(f"value {number}: {error}")
-    for reason in left_out:
-        click.echo(f"left out: {reason}", err=True)
+    for why in left_out:
+        click.echo(f"left out: {why}", err=True)
     if not hashes:
         raise click.UsageError("no value that could be used")
     click.echo(_or_end(lambda: lists.write_list(name, hashes)), nl=False)

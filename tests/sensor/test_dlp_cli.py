@@ -83,3 +83,12 @@ def test_check_says_what_is_wrong(tmp_path):
 
 def test_the_schema_is_json():
     assert json.loads(run("schema").output)["title"] == "aiscope detector file"
+
+
+def test_a_key_that_cannot_be_made_is_said_without_a_number(tmp_path):
+    values, key = tmp_path / "values", tmp_path / "none" / "key"
+    values.write_text("KD-000123-11\n")
+    done = run("hash-list", "customers", values, "--key", key)
+    assert done.exit_code == 2
+    assert f"{key}: No such file or directory" in done.output
+    assert "Errno" not in done.output
