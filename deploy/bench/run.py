@@ -36,6 +36,7 @@ TIMES = (1, 4, 16)
 PARTS = {"mix": "4", "hs": "1"}  # of a capture; the copies have to be in the page cache together
 LATER = "700"  # seconds from one copy to the next
 CONCURRENT = 1_000_000
+WORKERS, TWICE = "`aiscope read --workers 2`", "two at once"
 
 
 _COLUMNS = ("tool", "wall s", "CPU s", "Mpps", "Gbit/s", "peak MiB")
@@ -107,7 +108,9 @@ def _ours(file: Path) -> Measured:
             yield f"engine alone, {engine}, 2 workers", [*ENGINE, engine, file, "2"], names
         yield f"`aiscope read`, {engine}", [*READ, engine, file], names
         if engine == "native":
-            yield f"`aiscope read --workers 2`, {engine}", [*READ, engine, "--workers", "2", file], names
+            yield f"{WORKERS}, {engine}", [*READ, engine, "--workers", "2", file], names
+            one = shlex.join(map(str, [*READ, engine, file]))
+            yield TWICE, ["sh", "-c", f"{one} >/dev/null & {one} >/dev/null && wait $!"], None
 
 
 def _peers(file: Path) -> Measured:
@@ -178,13 +181,14 @@ def _names(command: Command) -> tuple[int, int, int]:
 def _table(kind: str, truth: dict[str, int], rows: list[Row]) -> str:
     packets, octets = truth["packets"], truth["wire_bytes"]
     wanted = truth["tls_sni"], truth["quic_flows"], truth["dns_pairs"]
-    ours = next(row.cost for row in rows if row.tool == "`aiscope read`, native")
+    costs = {row.tool: row.cost for row in rows}
+    ours = costs["`aiscope read`, native"]
     out = [
         f"\n## `{kind}`: {packets:,} packets, {octets / 1e9:.2f} GB, {truth['flows']:,} flows\n",
         f"| {' | '.join(_COLUMNS)} |",
         "|---" * len(_COLUMNS) + "|",
     ]
-    for row in rows:
+    for row in (row for row in rows if row.tool != TWICE):
         cost, got = row.cost, row.names or (-1, -1, -1)
         names = [f"{n / of:.1%}" if of and n >= 0 else "-" for n, of in zip(got, wanted, strict=True)]
         figures = [
@@ -197,7 +201,16 @@ def _table(kind: str, truth: dict[str, int], rows: list[Row]) -> str:
             f"{cost.cpu / ours.cpu:.2f}",
         ]
         out.append(f"| {row.tool} | {' | '.join(figures)} |")
-    return "\n".join(out) + "\n"
+    return "\n".join([*out, "", _second(ours, costs[f"{WORKERS}, native"], costs[TWICE])]) + "\n"
+
+
+def _second(one: Cost, workers: Cost, two: Cost) -> str:
+    """What two workers gain, beside what a second processor is worth at the time: nothing can gain more."""
+    return (
+        f"{WORKERS} was {one.wall / workers.wall:.2f} times as fast as `aiscope read`. Two of `aiscope read` at once, "
+        f"which share nothing, took {two.wall / one.wall:.2f} times as long as one: a second processor was worth "
+        f"{2 * one.wall / two.wall:.2f} here and then."
+    )
 
 
 def _growth() -> str:
