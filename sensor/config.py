@@ -7,6 +7,7 @@ What is not in the table (`sensor.settings`) is refused, with the file or variab
 
 from __future__ import annotations
 
+import operator
 import os
 from collections.abc import Iterator, Mapping
 from pathlib import Path
@@ -72,12 +73,20 @@ def configured(settings: Settings) -> dict[str, Path]:
     return found
 
 
+# What a sensor reads that nobody makes.
+SENSOR_FILES = ("catalogue.overrides", "inventory.csv", "policy.file", "place.country_db", "place.asn_db")
+
+
 def present(settings: Settings, *names: str) -> None:
     """Raise SettingsError when one of these is set and not there."""
-    paths = configured(settings)
-    absent = [name for name in names if name in paths and not paths[name].exists()]
+    given = {name: operator.attrgetter(name)(settings) for name in names}
+    absent = [
+        f"{name}: {path}: no such file or folder"
+        for name, path in given.items()
+        if path and not path.exists()
+    ]
     if absent:
-        raise SettingsError("\n".join(f"{name}: {paths[name]}: no such file or folder" for name in absent))
+        raise SettingsError("\n".join(absent))
 
 
 def _layers(config: Path | None, flags: Mapping[str, Any]) -> Iterator[tuple[str, dict[str, Any]]]:

@@ -107,15 +107,13 @@ def read(
     # Modules, a catalogue and many flows are many objects and no cycles: the collector would look at them for nothing.
     gc.set_threshold(100_000, 20, 100)
     atexit.register(gc.freeze)  # at the end as well
-    from sensor.config import load, present
+    from sensor.config import SENSOR_FILES, load, present
     from sensor.knowledge.catalogue import load as load_catalogue
     from sensor.knowledge.catalogue_files import newest, unused
     from sensor.summary import Summary
 
     settings = load(flags={_FLAGS[name]: value for name, value in flags.items()} | {"store.url": _url(store)})
-    present(
-        settings, "catalogue.overrides", "inventory.csv", "policy.file", "place.country_db", "place.asn_db"
-    )
+    present(settings, *SENSOR_FILES)
     if problem := unused(settings.catalogue.overrides):
         _say(f"catalogue.overrides: {problem}")
     catalogue = load_catalogue(newest(settings.catalogue.home), settings.catalogue.overrides)

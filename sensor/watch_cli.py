@@ -63,7 +63,7 @@ def watch(
     """
     signals: set[int] = set()
     note(signals, signal.SIGHUP)  # before anything that takes time
-    from sensor.config import load, present
+    from sensor.config import SENSOR_FILES, load, present
     from sensor.knowledge.catalogue_bundle import Changes
     from sensor.watch_privileges import drop, user_to_be
 
@@ -77,9 +77,7 @@ def watch(
             "--all on live traffic reports every connection of everybody: allow it first "
             "with `allow_all = true` in [watch] of the settings"
         )
-    present(
-        settings, "catalogue.overrides", "inventory.csv", "policy.file", "place.country_db", "place.asn_db"
-    )
+    present(settings, *SENSOR_FILES)
     changes = Changes(settings.catalogue.home, settings.catalogue.overrides)
     live, engine, catalogue = _opened(settings, interfaces, everything, not no_promiscuous)
     if store is not None:
