@@ -1,4 +1,8 @@
-"""What a test found out is told at the end, from whichever process it ran in: `record_property("found", text)`."""
+"""What a test found out is told at the end, from whichever process it ran in: `record_property("found", text)`.
+
+Every process that runs tests must name them alike. pytest names a case of bytes by all of its bytes, and those that a
+test compresses hold the second it was done (RFC 1952 section 2.3.1, MTIME): such a case is called after its argument.
+"""
 
 from __future__ import annotations
 
@@ -10,3 +14,8 @@ def pytest_terminal_summary(terminalreporter: pytest.TerminalReporter) -> None:
         for name, text in report.user_properties:
             if name == "found":
                 terminalreporter.write_line(str(text))
+
+
+def pytest_make_parametrize_id(val: object, argname: str) -> str | None:
+    short = not isinstance(val, bytes) or (len(val) <= 40 and val.isascii())
+    return None if short else argname
