@@ -226,7 +226,7 @@ class ClientCrypto:
 
     Keys stay those of the first Initial that opened, whatever connection id the client uses later (RFC 9001
     5.2). When they stop fitting, the packet's own id and version are tried: so Retry and Version Negotiation
-    need not be seen.
+    need not be seen. After a version that cannot be read may come one that can (RFC 9000 6.2).
     """
 
     __slots__ = (
@@ -280,9 +280,7 @@ class ClientCrypto:
             return
         if not self._source:
             self.version = packet.version
-        if packet.kind == UNKNOWN:
-            self.probe = Probe.UNREADABLE
-        elif packet.kind == INITIAL and self.probe is Probe.MORE:
+        if packet.kind == INITIAL and self.probe is Probe.MORE:
             payload = self._open(datagram, packet)
             if payload is not None:
                 self._collect(payload)

@@ -240,13 +240,21 @@ def test_retry_and_negotiation_headers() -> None:
     [
         (b"\xc3Q050" + vec(1, DCID) + b"\0" + bytes(1_200), 0x51303530),
         (b"\xc3Q046\x50" + DCID + bytes(1_200), 0x51303436),
-        (b"\x0d" + DCID + b"Q043" + bytes(1_200), 0x51303433),
         (b"\xc0\x1a\x2a\x3a\x4a" + vec(1, bytes(200)) + b"\0" + bytes(1_200), 0x1A2A3A4A),
     ],
 )
 def test_versions_that_hide_their_name(datagram: bytes, version: int) -> None:
-    state = fed(datagram)
-    assert (state.probe, state.version) == (Probe.UNREADABLE, version)
+    state = fed(*[datagram] * 15)
+    assert (state.probe, state.version) == (Probe.MORE, version)
+    assert (state.feed(datagram), state.version) == (Probe.UNREADABLE, version)
+    assert state.feed(initial(crypto(0, RFC_HELLO))) is Probe.UNREADABLE
+    state = fed(datagram, initial(crypto(0, RFC_HELLO)))  # the server wanted another one
+    assert (state.probe, state.version, state.hello) == (Probe.HELLO, VERSION_1, RFC_HELLO)
+
+
+def test_before_quic_had_versions_that_servers_refuse() -> None:
+    state = fed(b"\x0d" + DCID + b"Q043" + bytes(1_200))
+    assert (state.probe, state.version) == (Probe.UNREADABLE, 0x51303433)
     assert state.feed(initial(crypto(0, RFC_HELLO))) is Probe.UNREADABLE
 
 

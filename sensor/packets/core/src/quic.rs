@@ -210,18 +210,16 @@ impl ClientCrypto {
     }
 
     fn take(&mut self, datagram: &[u8], packet: &Packet<'_>, scratch: &mut Vec<u8>) {
-        let unknown = packet.kind == Kind::Unknown;
-        if matches!(packet.kind, Kind::Short | Kind::Negotiation) || (unknown && !is_version(packet.version))
-        {
+        let unknown = packet.kind == Kind::Unknown && !is_version(packet.version);
+        if unknown || matches!(packet.kind, Kind::Short | Kind::Negotiation) {
             self.not_quic(datagram);
             return;
         }
         if self.keys.is_none() {
             self.version = packet.version;
         }
-        if unknown {
-            self.probe = Probe::Unreadable;
-        } else if packet.kind == Kind::Initial && self.probe == Probe::More {
+        // After a version that cannot be read may come one that can (RFC 9000 6.2).
+        if packet.kind == Kind::Initial && self.probe == Probe::More {
             if let Some(start) = self.open(datagram, packet, scratch) {
                 self.collect(from(scratch, start));
             }
