@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import contextlib
 import re
 import shutil
 import tempfile
@@ -24,7 +25,7 @@ _COMMUNITY_ID = re.compile(r"1:[A-Za-z0-9+/]{27}=")
 def packets(community_id: str, evidence: Path | None, verbose: bool) -> None:
     """Show the first packets of the connection with a COMMUNITY_ID (`flow_id` in rows, Zeek's community_id).
 
-    Exit code 1 when the ring has none of them (any more).
+    Exit code 1 when the ring has none of them (any more), or tshark fails over one.
     """
     from sensor.config import load
     from sensor.packets.errors import Damaged
@@ -40,32 +41,41 @@ def packets(community_id: str, evidence: Path | None, verbose: bool) -> None:
     if not folder.is_dir():
         raise click.ClickException(f"{folder}: there is no such folder")
     with tempfile.NamedTemporaryFile(suffix=".pcapng") as found:
+        count = 0
         for file in ring_files(folder):
             try:
-                found.writelines(packets_of(file, community_id))
+                for packet in packets_of(file, community_id):
+                    count += found.write(packet) > 0
             except Damaged as error:
                 click.echo(printable(f"aiscope: {error}; what comes before is shown"), err=True)
         found.flush()
-        dissected = _dissected(found.name) if found.tell() else []
-    for number, packet in enumerate(dissected, 1):
-        click.echo(printable("\n".join(_lines(number, packet, verbose))))
-    if not dissected:
+        dissected = _dissected(found.name) if count else []
+    for number, one in enumerate(dissected, 1):
+        click.echo(printable("\n".join(_lines(number, one, verbose))))
+    if not count:
         raise click.ClickException(f"{folder}: no packet of {community_id}")
+    if len(dissected) < count:
+        raise click.ClickException(f"tshark failed: of {count} packets it took {len(dissected)} apart")
 
 
 def _dissected(file: str) -> list[Any]:
     """All of them before the first is shown: who has seen enough leaves no tshark behind."""
     try:
         import pyshark
+        from pyshark.capture.capture import TSharkCrashException
     except ModuleNotFoundError:
         raise click.ClickException("pyshark is not installed: pip install pyshark") from None
     loop = asyncio.new_event_loop()
     asyncio.set_event_loop(loop)  # pyshark takes the thread's, which may be closed or not there
     found = pyshark.FileCapture(file, keep_packets=False, use_json=False)
+    dissected: list[Any] = []
     try:
-        return list(found)
-    finally:
+        with contextlib.suppress(TSharkCrashException):
+            dissected.extend(found)
+        found._running_processes.clear()  # one that failed would be said again
         found.close()
+        return dissected
+    finally:
         asyncio.set_event_loop_policy(None)  # nor does pyshark's watcher of children outlive its loop
         loop.close()
 

@@ -67,8 +67,8 @@ class Live(Protocol):
     def stop(self) -> None:
         """Let nothing more in; what was let in is still reported, and flows are closed."""
 
-    def kept(self) -> list[Kept]:
-        """First packets of watched connections since the last call."""
+    def kept(self) -> tuple[list[Kept], int]:
+        """First packets of watched connections since the last call, and how many more there was no room for."""
 
     def counts(self) -> list[tuple[int, int]]:
         """Packets per interface since the start: let in, and of those dropped by the kernel."""
@@ -181,8 +181,8 @@ class PortableLive:
             self._evidence.facts(facts)
         return facts
 
-    def kept(self) -> list[Kept]:
-        return self._evidence.take() if self._evidence else []
+    def kept(self) -> tuple[list[Kept], int]:
+        return self._evidence.take() if self._evidence else [], 0
 
     def _frames(self) -> list[Frame]:
         """What is there, in the order of its times: frames wait until no other interface can have older ones."""

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import os
 import shutil
 import subprocess
 import sys
@@ -18,7 +19,8 @@ from sensor.packets_cli import packets
 from tests.sensor.packets.build import CLIENT, SERVER, START, ethernet, ipv4, tcp
 
 ROOT = Path(__file__).parents[2]
-TSHARK = pytest.mark.skipif(shutil.which("tshark") is None, reason="tshark is not installed")
+REAL = shutil.which("tshark")
+TSHARK = pytest.mark.skipif(REAL is None, reason="tshark is not installed")
 
 
 def ring(folder: Path, payload: bytes) -> str:
@@ -82,6 +84,21 @@ def test_a_damaged_file_and_those_that_are_whole(tmp_path: Path) -> None:
         f"aiscope: {first}",
         f"aiscope: {second}",
     ]
+
+
+@TSHARK
+@pytest.mark.parametrize("end", ["exit 11", "kill -SEGV $$"])
+def test_a_tshark_that_breaks_down(tmp_path: Path, monkeypatch: pytest.MonkeyPatch, end: str) -> None:
+    flow, _, _ = (ring(tmp_path / "ring", b"x" * 99) for _ in range(3))
+    broken = tmp_path / "tshark"
+    broken.write_text(
+        f'#!/bin/sh\n[ "$1" = -v ] && more="" || more="-c 2"\n{REAL} "$@" $more\n[ "$more" ] && {end}\n'
+    )
+    broken.chmod(0o755)
+    monkeypatch.setenv("PATH", str(tmp_path), prepend=os.pathsep)
+    shown = CliRunner().invoke(packets, [flow, "--evidence", str(tmp_path / "ring")])
+    assert (shown.exit_code, len(shown.stdout.splitlines())) == (1, 2)
+    assert shown.stderr == "Error: tshark failed: of 3 packets it took 2 apart\n"
 
 
 @TSHARK

@@ -13,6 +13,8 @@ use std::collections::{HashMap, VecDeque};
 const UNDECIDED: usize = 64 << 20;
 /// Flows remembered, those that are not watched included.
 const FLOWS: usize = 262_144;
+/// Bytes of packets that wait for Python.
+const UNFETCHED: usize = 64 << 20;
 
 /// A packet of a watched flow, whose client and server come first.
 pub struct Kept {
@@ -201,6 +203,63 @@ impl Evidence {
     }
 }
 
+/// Packets of all workers that Python has not fetched: nobody waits for that, what is too much is counted.
+#[derive(Default)]
+pub struct Fetched {
+    kept: Vec<Kept>,
+    bytes: usize,
+    missed: u64,
+}
+
+impl Fetched {
+    pub fn add(&mut self, kept: Vec<Kept>) {
+        for one in kept {
+            let bytes = self.bytes.saturating_add(one.data.len());
+            if bytes > UNFETCHED {
+                self.missed = self.missed.saturating_add(1);
+            } else {
+                self.bytes = bytes;
+                self.kept.push(one);
+            }
+        }
+    }
+
+    /// What is there, and how many more there were.
+    pub fn take(&mut self) -> (Vec<Kept>, u64) {
+        let Self { kept, missed, .. } = std::mem::take(self);
+        (kept, missed)
+    }
+}
+
 fn size(packets: &[Kept]) -> usize {
     packets.iter().fold(0, |sum, kept| sum.saturating_add(kept.data.len()))
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::facts::Address;
+
+    fn kept(size: usize) -> Kept {
+        let end = || Endpoint { address: Address::default(), port: 0 };
+        Kept {
+            transport: Transport::Udp,
+            ends: [end(), end()],
+            time: 0,
+            link: 1,
+            length: 0,
+            data: vec![0; size],
+        }
+    }
+
+    #[test]
+    fn what_nobody_fetches_in_time_is_counted() {
+        let mut fetched = Fetched::default();
+        fetched.add(vec![kept(UNFETCHED - 1), kept(2), kept(1), kept(1)]);
+        let (packets, missed) = fetched.take();
+        assert_eq!((packets.len(), missed), (2, 2));
+        fetched.add(vec![kept(2)]);
+        let (packets, missed) = fetched.take();
+        assert_eq!((packets.len(), missed), (1, 0));
+    }
 }

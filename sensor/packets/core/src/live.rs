@@ -2,7 +2,7 @@
 
 use crate::block::spread;
 use crate::engine::Core;
-use crate::evidence::{Evidence, Kept};
+use crate::evidence::{Evidence, Fetched, Kept};
 use crate::facts::Fact;
 use crate::merge::Queues;
 use crate::names::News;
@@ -52,7 +52,7 @@ struct Inbox {
 #[derive(Default)]
 struct Outbox {
     facts: Vec<Fact>,
-    kept: Vec<Kept>,
+    kept: Fetched,
     troubles: Vec<String>,
     running: usize,
 }
@@ -183,18 +183,14 @@ impl Shared {
         std::mem::take(&mut lock(&self.outbox).troubles)
     }
 
-    /// Packets kept since the last call.
-    pub fn kept(&self) -> Vec<Kept> {
-        std::mem::take(&mut lock(&self.outbox).kept)
+    /// Packets kept since the last call, and how many more there were.
+    pub fn kept(&self) -> (Vec<Kept>, u64) {
+        lock(&self.outbox).kept.take()
     }
 
     fn keep(&self, kept: Vec<Kept>) {
         if !kept.is_empty() {
-            let mut outbox = lock(&self.outbox);
-            // Nobody waits for evidence: what Python does not fetch in time is not kept.
-            if outbox.kept.len() < WAITING {
-                outbox.kept.extend(kept);
-            }
+            lock(&self.outbox).kept.add(kept);
         }
     }
 

@@ -79,22 +79,21 @@ impl Live {
         self.capture.shared.seen.iter().map(count).collect()
     }
 
-    /// First packets of watched flows since the last call.
-    fn kept<'py>(&self, py: Python<'py>) -> PyResult<Vec<Bound<'py, PyAny>>> {
-        let kept = self.capture.shared.kept();
+    /// First packets of watched flows since the last call, and how many more there were.
+    fn kept<'py>(&self, py: Python<'py>) -> PyResult<(Vec<Bound<'py, PyAny>>, u64)> {
+        let (kept, missed) = self.capture.shared.kept();
         if kept.is_empty() {
-            return Ok(Vec::new());
+            return Ok((Vec::new(), missed));
         }
         let class = py.import("sensor.packets.evidence")?.getattr("Kept")?;
         let frames = py.import("sensor.packets.facts")?.getattr("Frame")?;
-        kept.iter()
-            .map(|one| {
-                let [from, to] = one.ends;
-                let frame = frames.call1((one.time, one.link, PyBytes::new(py, &one.data), one.length))?;
-                let (from, to) = ((from.address.text(), from.port), (to.address.text(), to.port));
-                class.call1((one.transport.text(), from.0, from.1, to.0, to.1, frame))
-            })
-            .collect()
+        let packets = kept.iter().map(|one| {
+            let [from, to] = one.ends;
+            let frame = frames.call1((one.time, one.link, PyBytes::new(py, &one.data), one.length))?;
+            let (from, to) = ((from.address.text(), from.port), (to.address.text(), to.port));
+            class.call1((one.transport.text(), from.0, from.1, to.0, to.1, frame))
+        });
+        Ok((packets.collect::<PyResult<_>>()?, missed))
     }
 
     /// What went wrong with the sockets since the last call.
