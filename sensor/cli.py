@@ -13,6 +13,7 @@ from pathlib import Path
 import click
 
 from sensor import __version__
+from sensor.reason import reason
 
 # name: (module and attribute, what `aiscope --help` says of it)
 COMMANDS = {
@@ -90,14 +91,6 @@ def printable(text: str) -> str:
         c if c.isprintable() or c == "\n" else c.encode("unicode_escape", "surrogatepass").decode()
         for c in text
     )
-
-
-def reason(error: Exception) -> str:
-    """What went wrong, in one line: of the system's own errors the file and why, without their number."""
-    if not isinstance(error, OSError) or error.strerror is None:
-        return str(error)
-    name = "" if error.filename is None else f"{os.fsdecode(error.filename)}: "
-    return f"{name}{error.strerror}"
 
 
 def main(arguments: list[str] | None = None) -> None:

@@ -15,7 +15,7 @@ from typing import TYPE_CHECKING, Any, TypeVar
 
 import click
 
-from sensor.cli import reason
+from sensor.reason import reason
 
 if TYPE_CHECKING:  # the extra `dlp`, which --help does without
     from sensor.proxy import dlp

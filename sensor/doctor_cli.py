@@ -15,8 +15,9 @@ from typing import TYPE_CHECKING
 import click
 
 from sensor import __version__
-from sensor.cli import printable, reason
+from sensor.cli import printable
 from sensor.knowledge.catalogue_files import unused
+from sensor.reason import reason
 
 if TYPE_CHECKING:
     from sensor.config import Settings

@@ -72,6 +72,10 @@ def _homes(value: tuple[str, ...]) -> tuple[str, ...]:
     return tuple(os.path.expanduser(part) for part in value)  # noqa: PTH111 - an unknown user stays
 
 
+def _at_home(value: str) -> str:
+    return "@" + os.path.expanduser(value[1:]) if value.startswith("@") else value  # noqa: PTH111
+
+
 Names = tuple[str, ...]  # a list in the file, or one text with commas
 
 
@@ -249,7 +253,9 @@ class ProxySettings:
         description="its authority and keys",
     )
     python: Path | None = setting(default=None, description="a Python with mitmproxy; default `.venv-proxy`")
-    auth: str = setting(default="", description="`@FILE` (htpasswd) or `ldaps:...`: who clients are")
+    auth: str = setting(
+        default="", made=_at_home, description="`@FILE` (htpasswd) or `ldaps:...`: who clients are"
+    )
     also: Names = setting(
         default=(), description="host patterns to decrypt as well: own gateways, MCP servers"
     )

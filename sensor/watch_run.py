@@ -12,6 +12,7 @@ from collections.abc import Iterator
 from dataclasses import dataclass, field, replace
 from typing import TYPE_CHECKING, Any
 
+from sensor.reason import reason, why
 from sensor.watch_terminal import say, status
 
 if TYPE_CHECKING:
@@ -119,12 +120,18 @@ class Watching:
         sink.put(self._with_drops(self.monitor.finish()))
 
     def _keep(self) -> None:
-        """Evidence is an extra: a disk that is full does not stop the sensor."""
-        if self.ring:
-            try:
-                self.ring.write(self.live.kept())
-            except OSError as error:
-                self._complain("evidence", f"{self.ring.lost:,} first packets not kept so far: {error}")
+        """Evidence is an extra: a disk that is full or slow does not stop the sensor."""
+        if not self.ring:
+            return
+        packets, missed = self.live.kept()
+        self.ring.lost += missed
+        trouble = "they come faster than they are written" if missed else ""
+        try:
+            self.ring.write(packets)
+        except OSError as error:
+            trouble = why(error)
+        if trouble:
+            self._complain("evidence", f"{self.ring.lost:,} first packets not kept so far: {trouble}")
 
     def _events(self, facts: list[Fact]) -> Iterator[Event]:
         for fact in facts:
@@ -195,7 +202,7 @@ class Watching:
         try:
             catalogue = catalogue_of(self.settings)
         except (OSError, ValueError) as error:
-            say(f"the catalogue stays as it is: {error}")
+            say(f"the catalogue stays as it is: {reason(error)}")
             return
         self.live.look(replace(catalogue.watch(), all=self.everything))
         self.monitor.reload(catalogue)

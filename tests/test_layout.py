@@ -58,7 +58,7 @@ MAY_IMPORT: dict[str, tuple[str, ...]] = {
     "signatures": ("signatures",),
 }
 # The version; how a dataclass is made, how HOST:PORT is read.
-EVERYWHERE = {"sensor", "sensor.frozen", "sensor.listen"}
+EVERYWHERE = {"sensor", "sensor.frozen", "sensor.listen", "sensor.reason"}
 NO_CLOCK = ("sensor.wire", "sensor.packets.portable", "sensor.knowledge.evidence", "sensor.monitor")
 
 

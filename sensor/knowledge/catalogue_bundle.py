@@ -32,6 +32,7 @@ from cryptography.hazmat.primitives.asymmetric.ed25519 import Ed25519PrivateKey,
 from sensor.knowledge.catalogue import catalogue_id, load
 from sensor.knowledge.catalogue_check import check
 from sensor.knowledge.catalogue_files import MAX_BYTES, MAX_FILES, CatalogueError, newest, version
+from sensor.reason import reason, why
 
 MAGIC = b"aiscope catalogue 1\n"
 MAX_BUNDLE = 16 * 1_048_576  # 600 services are about 0.2 MB
@@ -139,7 +140,7 @@ def fetch(source: str) -> bytes:
         with urllib.request.urlopen(source, timeout=TIMEOUT) as reply:  # noqa: S310 - the scheme was looked at
             return bytes(reply.read(MAX_BUNDLE + 1))
     except (OSError, ValueError) as error:  # URLError is an OSError
-        raise BundleError(f"cannot be read: {error}") from None
+        raise BundleError(f"cannot be read: {why(error)}") from None
 
 
 def stamp(home: Path, overrides: Path | None) -> tuple[object, ...]:
@@ -178,7 +179,7 @@ def install(data: bytes, key: Ed25519PublicKey, home: Path) -> str:
     try:
         return _install(files, home)
     except OSError as error:
-        raise BundleError(f"cannot be installed: {error}") from None
+        raise BundleError(f"cannot be installed: {reason(error)}") from None
 
 
 def _install(files: dict[str, str], home: Path) -> str:

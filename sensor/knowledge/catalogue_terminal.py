@@ -16,6 +16,7 @@ from rich.text import Text
 
 from sensor.knowledge.catalogue import Catalogue, load
 from sensor.knowledge.catalogue_files import CatalogueError, newest
+from sensor.reason import reason
 
 T = TypeVar("T")
 FOLDER = click.Path(exists=True, file_okay=False, path_type=Path)
@@ -42,7 +43,7 @@ def read(root: Path, overrides: Path | None = None) -> Catalogue:
         for problem in error.problems:
             click.echo(printable(str(problem)), err=True)
     except (OSError, UnicodeDecodeError) as error:
-        click.echo(f"{printable(str(root))}: cannot be read: {printable(str(error))}", err=True)
+        click.echo(f"{printable(str(root))}: cannot be read: {printable(reason(error))}", err=True)
     raise SystemExit(2)
 
 

@@ -17,6 +17,7 @@ from collections.abc import Iterator
 from pathlib import Path
 
 from sensor.frozen import dataclass
+from sensor.reason import why
 
 COLUMNS = ("address", "from", "until", "host", "user", "groups")
 _EPOCH = dt.datetime(1970, 1, 1, tzinfo=dt.UTC)
@@ -79,7 +80,7 @@ def load(path: Path) -> Inventory:
     try:
         text = path.read_text("utf-8-sig")
     except (OSError, UnicodeDecodeError) as error:
-        raise InventoryError(f"{path}: cannot be read: {error}") from None
+        raise InventoryError(f"{path}: cannot be read: {why(error)}") from None
     return parse(text, str(path))
 
 

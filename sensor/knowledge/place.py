@@ -13,6 +13,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from sensor.frozen import dataclass
+from sensor.reason import why
 
 if TYPE_CHECKING:
     import maxminddb
@@ -69,7 +70,7 @@ def _open(path: Path) -> maxminddb.Reader:
     try:
         return maxminddb.open_database(path)
     except (OSError, maxminddb.InvalidDatabaseError) as error:
-        raise PlaceError(f"{path}: not a readable MaxMind DB file: {error}") from None
+        raise PlaceError(f"{path}: not a readable MaxMind DB file: {why(error)}") from None
 
 
 def _row(path: Path, reader: maxminddb.Reader, ip: str) -> dict[str, Any]:

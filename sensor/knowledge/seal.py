@@ -18,6 +18,8 @@ from pathlib import Path
 from cryptography.exceptions import InvalidTag
 from cryptography.hazmat.primitives.ciphers.aead import AESSIV
 
+from sensor.reason import reason, why
+
 MARK = "~"
 _CONTEXT = [b"aiscope name v1"]  # associated data: a token of another purpose under this key is refused
 _CACHE = 65_536  # names of a large site; sealing one costs some 10 us
@@ -63,7 +65,7 @@ def load(path: Path, *, create: bool = False) -> Sealer:
         mode = path.stat().st_mode
         text = path.read_text("ascii")
     except (OSError, UnicodeDecodeError) as error:
-        raise SealError(f"{path}: sealing key cannot be read: {error}") from None
+        raise SealError(f"{path}: sealing key cannot be read: {why(error)}") from None
     if mode & (stat.S_IRWXG | stat.S_IRWXO):
         raise SealError(f"{path}: sealing key is open to others: mode {stat.S_IMODE(mode):04o}, not 0600")
     try:
@@ -83,4 +85,4 @@ def _create(path: Path) -> None:
             with suppress(FileExistsError):
                 path.hardlink_to(draft.name)
     except OSError as error:
-        raise SealError(f"{path}: sealing key cannot be made: {error}") from None
+        raise SealError(f"{path}: sealing key cannot be made: {reason(error)}") from None

@@ -18,6 +18,7 @@ from cryptography.hazmat.primitives.asymmetric import ec
 from cryptography.x509.oid import ExtendedKeyUsageOID, NameOID
 
 from sensor.proxy.keys import private_file
+from sensor.reason import why
 
 FILE = "mitmproxy-ca.pem"  # the name that mitmproxy looks for in its folder: key and certificate
 PUBLIC = "aiscope-ca.crt"
@@ -56,7 +57,7 @@ def certificate(home: Path) -> x509.Certificate:
     try:
         return x509.load_pem_x509_certificate((home / PUBLIC).read_bytes())
     except (OSError, ValueError) as error:
-        raise CaError(f"{home / PUBLIC}: {error}") from None
+        raise CaError(f"{home / PUBLIC}: {why(error)}") from None
 
 
 def fingerprint(home: Path) -> str:

@@ -20,6 +20,15 @@ if TYPE_CHECKING:
     from sensor.proxy.deliver import Delivery
 
 ENVIRONMENT = ".venv-proxy"
+# What it reads that nobody makes.
+_FILES = (
+    "policy.file",
+    "inventory.csv",
+    "catalogue.overrides",
+    "proxy.upstream_ca",
+    "proxy.seal_to",
+    "dlp.key",
+)
 
 
 @click.group(invoke_without_command=True)
@@ -161,9 +170,7 @@ def _serve(settings: Settings, ship: bool) -> None:
     from sensor.proxy.run import WIREGUARD_CLIENT, names, open_catalogue, run
 
     logging.basicConfig(format="%(asctime)s %(name)s %(levelname)s %(message)s", level=logging.WARNING)
-    present(
-        settings, "policy.file", "inventory.csv", "catalogue.overrides", "proxy.upstream_ca", "proxy.seal_to"
-    )
+    present(settings, *_FILES)
     home = settings.proxy.home
     made = ca.ensure(home, names(open_catalogue(settings), settings) if settings.proxy.constrained else ())
     where = settings.proxy.address or settings.proxy.listen

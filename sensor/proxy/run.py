@@ -79,15 +79,22 @@ def open_catalogue(settings: Settings) -> Catalogue:
     return catalogues.load(catalogue_files.newest(settings.catalogue.home), settings.catalogue.overrides)
 
 
+def _key(path: Path) -> bytes:
+    try:
+        return bytes.fromhex(path.read_text("ascii").strip())
+    except ValueError:
+        raise ValueError(f"dlp.key: {path}: no key, which is hexadecimal digits") from None
+
+
 def worker_options(settings: Settings) -> Options:
-    """What workers are made from. Raises OSError."""
+    """What workers are made from. Raises OSError and ValueError."""
     dlp, proxy = settings.dlp, settings.proxy
     return Options(
         regions=dlp.regions,
         names=tuple(map(Path, dlp.names)),
         words=tuple(map(Path, dlp.words)),
         lists=tuple(map(Path, dlp.lists)),
-        key=bytes.fromhex(dlp.key.read_text("ascii").strip()) if dlp.key else b"",
+        key=_key(dlp.key) if dlp.key else b"",
         detectors=tuple(map(Path, dlp.detectors)),
         disabled=dlp.disabled,
         excerpt=proxy.excerpt,

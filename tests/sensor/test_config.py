@@ -179,10 +179,13 @@ def test_home_is_expanded_in_paths(tmp_path: Path, monkeypatch: pytest.MonkeyPat
     monkeypatch.setenv("HOME", str(tmp_path))
     monkeypatch.setenv("AISCOPE_SENSOR_NAMES_KEY", "~/nk.key")
     monkeypatch.setenv("AISCOPE_DLP_WORDS", "~/a.txt, b~.txt")
+    monkeypatch.setenv("AISCOPE_PROXY_AUTH", "@~/htpasswd")
     settings = load(write(tmp_path / "x.toml", "[policy]\nfile = '~/policy.yaml'\n"))
     assert settings.sensor.names_key == tmp_path / "nk.key"
     assert settings.policy.file == tmp_path / "policy.yaml"
     assert settings.dlp.words == (f"{tmp_path}/a.txt", "b~.txt")
+    assert settings.proxy.auth == f"@{tmp_path}/htpasswd"
+    assert load(flags={"proxy.auth": "ldaps:~:x"}).proxy.auth == "ldaps:~:x"
 
 
 def test_verdicts_are_those_of_a_policy_and_may_be_none(monkeypatch: pytest.MonkeyPatch):

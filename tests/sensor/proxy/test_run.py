@@ -36,17 +36,20 @@ def test_the_first_start_says_how_to_trust_it(lab: Lab) -> None:
             ("--listen", "127.0.0.1:{taken}"),
             "proxy.listen: cannot listen on 127.0.0.1:{taken}: Address already in use",
         ),
+        (("DLP_KEY=/nosuch.key",), "dlp.key: /nosuch.key: no such file or folder"),
+        ((f"DLP_KEY={__file__}",), f"dlp.key: {__file__}: no key, which is hexadecimal digits"),
     ],
 )
 def test_what_is_wrong_is_one_line(flags: tuple[str, ...], problem: str, tmp_path: Path) -> None:
     with socket.create_server(("127.0.0.1", 0)) as taken:
         port = str(taken.getsockname()[1])
         command = [ROOT / ".venv-proxy/bin/python", "-m", "sensor.cli", "proxy", "--listen", "127.0.0.1:0"]
-        command += [flag.replace("{taken}", port) for flag in flags]
+        command += [flag.replace("{taken}", port) for flag in flags if "=" not in flag]
         environment = {
             "AISCOPE_PROXY_HOME": str(tmp_path),
             "HOME": str(tmp_path),
             "AISCOPE_PROXY_WORKERS": "1",
+            **dict(f"AISCOPE_{flag}".split("=") for flag in flags if "=" in flag),
         }
         done = subprocess.run(command, capture_output=True, text=True, cwd=ROOT, env=environment, timeout=60)
     assert done.returncode == 1
