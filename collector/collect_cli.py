@@ -190,7 +190,9 @@ def _store(given: str | None) -> Path:
 
 
 def _users(given: Path | None, store: Path) -> Path:
-    return (given or store.parent / "collect" / "users.json").expanduser().resolve()
+    from sensor.config import expanded
+
+    return expanded(given or store.parent / "collect" / "users.json").resolve()
 
 
 def _address(listen: str) -> tuple[str, int]:

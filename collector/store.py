@@ -21,7 +21,7 @@ import clickhouse_connect
 import pyarrow as pa
 from clickhouse_connect.driver.exceptions import ClickHouseError
 
-from sensor.config import store_url
+from sensor.config import expanded, store_url
 from sensor.delivery.columns import arrow, pieces
 from sensor.delivery.event import Event
 
@@ -212,7 +212,7 @@ def as_url(text: str) -> str:
     """A store as the user names it: an URL, or a directory. Raises StoreError for no name at all."""
     if not text:
         raise StoreError("the store has no name: an URL or a directory is wanted")
-    return text if "://" in text else store_url(Path(text).expanduser().resolve())
+    return text if "://" in text else store_url(expanded(Path(text)).resolve())
 
 
 def directory(url: str) -> Path | None:
@@ -220,7 +220,7 @@ def directory(url: str) -> Path | None:
     parts = _split(url)
     if parts.scheme != "chdb":
         return None
-    found = Path(unquote(parts.netloc + parts.path, errors="surrogateescape")).expanduser()
+    found = expanded(Path(unquote(parts.netloc + parts.path, errors="surrogateescape")))
     if _is(found, Path.exists) and not found.is_dir():
         raise StoreError(f"{found} is a file; a store is a directory")
     if refused := _REFUSED.search(str(found)):

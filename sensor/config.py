@@ -13,9 +13,19 @@ from collections.abc import Iterator, Mapping
 from pathlib import Path
 from typing import Annotated, Any, Literal, get_args, get_origin, get_type_hints
 
-from sensor.settings import PREFIX, SECTIONS, Settings, markdown, store_url, table, user_data
+from sensor.settings import PREFIX, SECTIONS, Settings, expanded, markdown, store_url, table, user_data
 
-__all__ = ["Settings", "SettingsError", "load", "markdown", "resolve", "store_url", "table", "user_data"]
+__all__ = [
+    "Settings",
+    "SettingsError",
+    "expanded",
+    "load",
+    "markdown",
+    "resolve",
+    "store_url",
+    "table",
+    "user_data",
+]
 
 CONFIG = "AISCOPE_CONFIG"
 # Read where there are no settings yet, by this module, by setup.py and by the tests.

@@ -26,8 +26,17 @@ Verdict = Literal["allow", "tolerate", "alert", "coach", "limit", "redact", "blo
 
 
 def user_data() -> Path:
-    """Where one user's aiscope keeps its data (XDG Base Directory Specification)."""
-    return Path(os.environ.get("XDG_DATA_HOME") or Path.home() / ".local" / "share") / "aiscope"
+    """Where one user's aiscope keeps its data (XDG Base Directory Specification). Raises ValueError for no home."""
+    return expanded(Path(os.environ.get("XDG_DATA_HOME") or "~/.local/share")) / "aiscope"
+
+
+def expanded(path: Path) -> Path:
+    """A path whose `~` is somebody's home. Raises ValueError for who has none."""
+    try:
+        return path.expanduser()
+    except RuntimeError:
+        whose = "this user has no home directory: set HOME" if path.parts[0] == "~" else "no such user"
+        raise ValueError(f"{path}: {whose}") from None
 
 
 def store_url(directory: Path) -> str:

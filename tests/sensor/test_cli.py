@@ -172,3 +172,19 @@ def test_help_of_a_part_that_is_not_installed(words: list[str]):
     )
     assert (done.returncode, done.stderr) == (0, "")
     assert "Usage: aiscope dlp" in done.stdout
+
+
+@pytest.mark.parametrize(
+    ("words", "said"),
+    [
+        (["settings"], "aiscope: ~/.local/share: this user has no home directory: set HOME\n"),
+        (["sql", "SELECT 1", "--store", "~nosuch/x"], "aiscope: ~nosuch/x: no such user\n"),
+    ],
+)
+def test_who_has_no_home_is_told(words: list[str], said: str, monkeypatch: pytest.MonkeyPatch, capfd):
+    monkeypatch.delenv("XDG_DATA_HOME", raising=False)
+    monkeypatch.setattr("os.path.expanduser", lambda path: path)  # nobody in /etc/passwd
+    with pytest.raises(SystemExit) as ended:
+        cli.main(words)
+    assert ended.value.code == 1
+    assert capfd.readouterr().err == said
