@@ -112,7 +112,7 @@ def main(arguments: list[str] | None = None) -> None:
     except BrokenPipeError:  # the reader, `head` perhaps, has seen enough
         os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
         code = 0
-    except (OSError, ValueError) as error:
+    except (OSError, ValueError, ImportError) as error:  # the last: of a library that cannot be loaded
         _say(reason(error))
         code = 1
     sys.exit(code)  # type: ignore[arg-type]

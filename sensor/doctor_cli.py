@@ -77,6 +77,7 @@ def _capture() -> str:
 
 def _configured() -> Iterator[tuple[str, str, bool]]:
     from sensor import config
+    from sensor.packets.engine import select
 
     try:
         settings = config.load()
@@ -84,6 +85,8 @@ def _configured() -> Iterator[tuple[str, str, bool]]:
         yield "settings", reason(error).replace("\n", "; "), False
         return
     yield "settings", "sound", True
+    if settings.read.engine == "native":
+        yield _try("read.engine", lambda: ": ".join(select("native")))
     yield _try("catalogue", lambda: _catalogue(settings))
     yield _try("store", lambda: _store(settings))
     for name, path in config.configured(settings).items():

@@ -58,9 +58,10 @@ def select(engine: str = "auto") -> tuple[str, str]:
     try:
         native()
     except ImportError as error:
+        why = f"the native engine is not installed: {error}"
         if engine == "native":
-            raise
-        return "portable", f"the native engine is not installed: {error}"
+            raise ImportError(why) from None
+        return "portable", why
     return "native", "asked for" if engine == "native" else "installed"
 
 

@@ -49,6 +49,7 @@ def test_unknown_command_is_one_line():
     [
         (OSError("no route\x1b[31m"), 1, "aiscope: no route\\x1b[31m\n"),
         (ValueError("bad"), 1, "aiscope: bad\n"),
+        (ImportError("x.so: file too short"), 1, "aiscope: x.so: file too short\n"),
         (click.UsageError("what?"), 2, "aiscope: what?\n"),
         (KeyboardInterrupt(), 130, ""),
         (BrokenPipeError(), 0, ""),

@@ -1,5 +1,6 @@
 from __future__ import annotations
 
+import sys
 from pathlib import Path
 
 import pytest
@@ -64,3 +65,11 @@ def test_what_is_configured_and_there(monkeypatch: pytest.MonkeyPatch, tmp_path:
     done = CliRunner().invoke(doctor)
     assert done.exit_code == 0, done.output
     assert "deploy/policy.example.yaml: " in done.output
+
+
+def test_an_engine_that_is_asked_for_and_not_there(monkeypatch: pytest.MonkeyPatch):
+    monkeypatch.setenv("AISCOPE_READ_ENGINE", "native")
+    monkeypatch.setitem(sys.modules, "sensor._core", None)
+    done = CliRunner().invoke(doctor)
+    assert done.exit_code == 1
+    assert "!!  read.engine          the native engine is not installed: " in done.output
