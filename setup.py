@@ -5,6 +5,8 @@ it otherwise, `yes` fails when it cannot be built, `no` leaves it out.
 """
 
 import os
+import shutil
+from pathlib import Path
 
 from setuptools import setup
 from setuptools_rust import Binding, RustExtension
@@ -12,6 +14,10 @@ from setuptools_rust import Binding, RustExtension
 CHOICE = os.environ.get("AISCOPE_NATIVE", "auto")
 if CHOICE not in {"auto", "yes", "no"}:
     raise SystemExit(f"AISCOPE_NATIVE={CHOICE}: expected auto, yes or no")
+
+# What an earlier version left there would go along: services and modules that are gone, an engine that is old.
+for left in Path(__file__).parent.glob("build/lib*"):
+    shutil.rmtree(left)
 
 core = RustExtension(
     "sensor._core",
