@@ -7,7 +7,10 @@ from typing import Self, final
 from sensor.packets.evidence import Kept
 from sensor.packets.facts import Fact, Frame, Limits, Watch
 
-__all__ = ["Engine", "Facts", "Live"]
+__all__ = ["VERSION", "Engine", "Facts", "Live"]
+
+VERSION: str
+"""The aiscope that it was built for."""
 
 @final
 class Engine:

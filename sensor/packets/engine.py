@@ -9,6 +9,7 @@ from pathlib import Path
 from types import ModuleType
 from typing import Protocol, runtime_checkable
 
+from sensor import __version__
 from sensor.packets.errors import Damaged
 from sensor.packets.facts import Fact, Frame, Limits, Watch
 
@@ -45,8 +46,12 @@ class FileEngine(Engine, Protocol):
 
 
 def native() -> ModuleType:
-    """The Rust engine's module. Raises ImportError, with the reason, where it is not installed."""
-    return importlib.import_module("sensor._core")
+    """The Rust engine's module. Raises ImportError, with the reason, where it is not installed or another version's."""
+    core = importlib.import_module("sensor._core")
+    built = getattr(core, "VERSION", "an earlier version")
+    if built != __version__:
+        raise ImportError(f"{core.__file__} is of {built}, this is aiscope {__version__}: install it again")
+    return core
 
 
 def select(engine: str = "auto") -> tuple[str, str]:

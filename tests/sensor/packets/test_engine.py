@@ -1,11 +1,13 @@
 from __future__ import annotations
 
 import importlib
+import sys
 from pathlib import Path
 from types import ModuleType
 
 import pytest
 
+from sensor import __version__
 from sensor.packets import engine
 from sensor.packets.capture import Damaged, NotACapture
 from sensor.packets.facts import Limits, Totals, Watch
@@ -31,6 +33,22 @@ def test_portable_is_said_to_be_second_best(monkeypatch: pytest.MonkeyPatch) -> 
     with pytest.raises(ImportError, match=r"the native engine is not installed: .*sensor\._core") as refused:
         engine.select("native")
     assert not isinstance(refused.value, ModuleNotFoundError)  # no package that pip could bring
+
+
+@pytest.mark.parametrize(("built", "said"), [("0.0.9", "0.0.9"), (None, "an earlier version")])
+def test_another_versions_engine_is_not_taken(
+    monkeypatch: pytest.MonkeyPatch, built: str | None, said: str
+) -> None:
+    module = ModuleType("sensor._core")
+    module.__file__ = "/x/_core.abi3.so"
+    if built:
+        module.VERSION = built  # type: ignore[attr-defined]
+    monkeypatch.setitem(sys.modules, "sensor._core", module)
+    assert engine.select() == (
+        "portable",
+        f"the native engine is not installed: /x/_core.abi3.so is of {said}, this is aiscope {__version__}: "
+        "install it again",
+    )
 
 
 def test_native_is_taken_when_it_is_there(monkeypatch: pytest.MonkeyPatch) -> None:

@@ -63,6 +63,9 @@ mod zstd;
 #[cfg(feature = "python")]
 #[pyo3::pymodule]
 mod _core {
+    /// Of which aiscope: `sensor.packets.engine` takes no other's.
+    #[pymodule_export]
+    const VERSION: &str = env!("CARGO_PKG_VERSION");
     #[pymodule_export]
     use crate::python::{Engine, Facts};
     #[cfg(target_os = "linux")]
