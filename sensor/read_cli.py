@@ -202,8 +202,8 @@ def _read(run: Run, file: Path) -> None:
 
 
 def _identity(run: Run, file: Path) -> tuple[str, str]:
-    """The rows' sensor, and the file's SHA-256 when it is to be stored. Standard input has none."""
-    if str(file) == "-":
+    """The rows' sensor, and the file's SHA-256 when it is to be stored. What can be read only once has none."""
+    if str(file) == "-" or (run.store and not file.is_file()):
         return run.sensor or f"stdin:{os.urandom(8).hex()}", ""
     if run.store is None:
         return run.sensor or f"file:{file.name}", ""

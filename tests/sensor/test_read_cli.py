@@ -8,6 +8,7 @@ import json
 import os
 import subprocess
 import sys
+import threading
 from collections.abc import Callable
 from pathlib import Path
 
@@ -114,6 +115,19 @@ def test_names_are_sealed_when_the_settings_say_so(run: Run, file: Path, tmp_pat
 def test_standard_input(run: Run, file: Path):
     done = run("read", "-", "--no-store", "--json", stdin=file.read_bytes())
     assert {str(row["sensor"])[:6] for row in rows(done)} == {"stdin:"}
+
+
+def test_a_pipe_is_read_once(run: Run, file: Path, tmp_path: Path):
+    pipe = tmp_path / "pipe"
+    os.mkfifo(pipe)
+    writing = threading.Thread(target=lambda: pipe.write_bytes(file.read_bytes()), daemon=True)
+    writing.start()
+    done = run("read", pipe, "--store", tmp_path / "store")
+    assert done.returncode == 0, done.stderr
+    assert "rows stored" in done.stderr
+    assert not done.stderr.startswith("0 ")
+    writing.join(10)
+    assert not writing.is_alive()
 
 
 SUMS = (
