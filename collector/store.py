@@ -7,6 +7,7 @@ the same engine in this process, and one process per directory. Nothing above th
 from __future__ import annotations
 
 import datetime as dt
+import importlib.util
 import io
 import logging
 import re
@@ -280,10 +281,10 @@ def _embedded(directory: Path) -> Any:
             chdb_options=_options(directory.resolve()),
             settings={"max_memory_usage": QUERY_BYTES},
         )
-    except ImportError:
-        raise StoreError(
-            f"chdb://{directory}: the embedded store is not installed: pip install 'aiscope[collector]'"
-        ) from None
+    except ImportError as error:
+        absent = importlib.util.find_spec("chdb") is None
+        why = "is not installed: pip install 'aiscope[collector]'" if absent else f"cannot be loaded: {error}"
+        raise StoreError(f"chdb://{directory}: the embedded store {why}") from None
 
 
 def _remote(parts: Any) -> Any:

@@ -285,3 +285,22 @@ def test_what_is_no_store_is_said(tmp_path: Path):
         as_url("")
     with pytest.raises(StoreError, match="no store there yet"):
         existing(as_url(str(tmp_path)))
+
+
+@pytest.mark.parametrize(
+    ("spec", "said"),
+    [
+        (None, "is not installed: pip install 'aiscope\\[collector\\]'"),
+        (object(), "cannot be loaded: libx.so"),
+    ],
+)
+def test_an_engine_that_cannot_be_loaded_is_not_called_absent(
+    spec: object, said: str, monkeypatch: pytest.MonkeyPatch, tmp_path: Path
+):
+    def broken(**_: object) -> None:
+        raise ImportError("libx.so: cannot open shared object file")
+
+    monkeypatch.setattr("clickhouse_connect.get_client", broken)
+    monkeypatch.setattr("importlib.util.find_spec", lambda _: spec)
+    with pytest.raises(StoreError, match=f"the embedded store {said}"):
+        Store(f"chdb://{tmp_path}/store")
