@@ -156,6 +156,11 @@ def _settings(flags: dict[str, Any]) -> Settings:
 def _elsewhere(settings: Settings) -> None:
     """Run the same command with a Python that has mitmproxy."""
     root = Path(__file__).parents[2]
+    if not settings.proxy.python and not (root / "Makefile").is_file():
+        raise click.ClickException(
+            "mitmproxy is not installed here: pip install 'aiscope[proxy]' in an environment of its own, "
+            "and set proxy.python to its Python"
+        )
     python = settings.proxy.python or root / ENVIRONMENT / "bin" / "python"
     if not python.is_file():
         raise click.ClickException(f"{python}: no such Python; `make proxy` makes it, or set proxy.python")

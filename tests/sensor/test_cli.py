@@ -189,3 +189,12 @@ def test_who_has_no_home_is_told(words: list[str], said: str, monkeypatch: pytes
         cli.main(words)
     assert ended.value.code == 1
     assert capfd.readouterr().err == said
+
+
+def test_an_installed_package_does_not_speak_of_make(monkeypatch: pytest.MonkeyPatch, tmp_path: Path, capfd):
+    monkeypatch.setattr("sensor.proxy.cli.__file__", str(tmp_path / "sensor/proxy/cli.py"))
+    monkeypatch.delenv("AISCOPE_PROXY_PYTHON", raising=False)
+    with pytest.raises(SystemExit) as ended:
+        cli.main(["proxy"])
+    assert ended.value.code == 1
+    assert "pip install 'aiscope[proxy]' in an environment of its own" in capfd.readouterr().err
