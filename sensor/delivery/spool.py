@@ -229,7 +229,7 @@ def connect(path: Path, *, create: bool = False) -> sqlite3.Connection:
         elif not path.is_file():
             raise SpoolError(f"{path}: no spool there; `aiscope watch` makes one")
     except OSError as error:
-        raise error if isinstance(error, SpoolError) else SpoolError(f"{path}: {error}") from None
+        raise error if isinstance(error, SpoolError) else SpoolError(f"{path}: {error.strerror}") from None
     with reported(path):
         base = sqlite3.connect(path, isolation_level=None, timeout=_LOCKED, check_same_thread=False)
         try:
