@@ -113,7 +113,7 @@ class PortableEngine:
             self._messages.take(flow, side, time, header, around, seq)
         if time >= flow.slice_due and flow.state is not _QUIET:
             self._slice(flow)
-            flow.slice_start, flow.slice_due = time, time + self._limits.slice_ns
+            self._begin_slice(flow, time)
         flow.last = time
         flow.seen = self._frames
         flow.cell[0] += length
@@ -170,7 +170,7 @@ class PortableEngine:
         payload = header[4][header[5] : header[6]]
         if side is not flow.client or not payload or not self._flights.again(flow, seq, payload):
             return False
-        flow.slice_start, flow.slice_due = time, time + self._limits.slice_ns
+        self._begin_slice(flow, time)
         return True
 
     def _decap(self, frame: Frame) -> tuple[Header, Around] | None:
@@ -299,6 +299,10 @@ class PortableEngine:
     @staticmethod
     def _reason(flow: Flow, time: int, default: str) -> str:
         return flow.closed or ("idle" if time - flow.last >= flow.idle else default)
+
+    def _begin_slice(self, flow: Flow, time: int) -> None:
+        flow.slice_start, flow.slice_due = time, time + self._limits.slice_ns
+        self._table.wait(flow, flow.due)  # so far it waited for silence, perhaps
 
     def _slice(self, flow: Flow) -> None:
         """Reports what the flow did in the slice that ends, if anything."""

@@ -217,7 +217,7 @@ def reverse(key: bytes) -> bytes:
 
 
 class Table:
-    """Flows by key and direction. Each is in the timer wheel once, whatever it does in between."""
+    """Flows by key and direction. Each is in the timer wheel once for a slice, whatever it does in between."""
 
     def __init__(self, limits: Limits) -> None:
         self._limits = limits

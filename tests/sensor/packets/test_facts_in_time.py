@@ -95,6 +95,20 @@ def test_a_sweep_ends_a_slice_and_the_last_one_may_be_empty(engine: Make) -> Non
     assert (last.closed, last.packets_up, last.start, last.end) == ("end", 0, talk.time, talk.time)
 
 
+def test_a_sweep_ends_a_slice_whatever_ended_the_one_before(engine: Make) -> None:
+    """Here a sweep; of a connection that is watched from a later request on, nothing did."""
+    talk = Talk().hands().up(HELLO)
+    later = Talk(sport=40_001, dport=80).hands().up(b"GET / HTTP/1.1\r\nHost: a.b\r\n\r\n")
+    reader = engine(Watch(names=frozenset({"openai.com"})), LIMITS)
+    reader.feed(talk.frames + later.frames)
+    reader.tick(START + LIMITS.slice_ns + SECOND)
+    for one, payload in ((talk, b"more"), (later, b"GET / HTTP/1.1\r\nHost: openai.com\r\n\r\n")):
+        one.up(payload, after=LIMITS.slice_ns + 2 * SECOND)
+        reader.feed(one.frames[-1:])
+    ended = only(reader.tick(START + 2 * LIMITS.slice_ns + 4 * SECOND), Progress)
+    assert [(slice_.packets_up, slice_.closed) for slice_ in ended] == [(1, "")] * 2
+
+
 def test_totals_every_interval(engine: Make) -> None:
     frames = [frame(ethernet(bytes(50), 0x9999), START + at * SECOND) for at in (0, 59, 60, 61, 200)]
     facts = only(run(engine(OPENAI, LIMITS), frames), Totals)

@@ -49,11 +49,11 @@ impl Core {
         if flow.state != State::Quiet && time >= flow.slice_due {
             self.slice(index);
             let Some(again) = self.table.get_mut(index) else { return };
+            again.begin_slice(time, &self.flights.limits);
+            let due = again.due(&self.flights.limits);
+            self.wait(index, due); // so far it waited for silence, perhaps
+            let Some(again) = self.table.get_mut(index) else { return };
             flow = again;
-            flow.slice_due = time.saturating_add(self.flights.limits.slice_ns);
-            if let Some(live) = &mut flow.live {
-                live.slice_start = time;
-            }
         }
         flow.last = time;
         flow.seen = self.frames;
@@ -66,9 +66,16 @@ impl Core {
 
     fn count_live(&mut self, index: u32, time: i64, length: i64, packet: &Packet<'_>, seq: u32) {
         let (key, side) = (packet.key, packet.side);
-        let Some(flow) = self.table.get_mut(index) else { return };
-        if flow.state == State::Quiet && !self.flights.again_at(&key, flow, side, time, seq, packet.payload) {
-            return;
+        let Some(mut flow) = self.table.get_mut(index) else { return };
+        if flow.state == State::Quiet {
+            if !self.flights.again_at(&key, flow, side, seq, packet.payload) {
+                return;
+            }
+            flow.begin_slice(time, &self.flights.limits);
+            let due = flow.due(&self.flights.limits);
+            self.wait(index, due);
+            let Some(again) = self.table.get_mut(index) else { return };
+            flow = again;
         }
         let (size, state, client) = (u64::from(packet.size), flow.state, flow.client);
         let Some(live) = &mut flow.live else { return };
@@ -164,22 +171,7 @@ impl Live {
 }
 
 impl Flights {
-    fn again_at(
-        &mut self,
-        key: &Key,
-        flow: &mut Flow,
-        side: Side,
-        time: i64,
-        seq: u32,
-        payload: &[u8],
-    ) -> bool {
-        if side != flow.client || payload.is_empty() || !self.again(key, flow, seq, payload) {
-            return false;
-        }
-        flow.slice_due = time.saturating_add(self.limits.slice_ns);
-        if let Some(live) = &mut flow.live {
-            live.slice_start = time;
-        }
-        true
+    fn again_at(&mut self, key: &Key, flow: &mut Flow, side: Side, seq: u32, payload: &[u8]) -> bool {
+        side == flow.client && !payload.is_empty() && self.again(key, flow, seq, payload)
     }
 }

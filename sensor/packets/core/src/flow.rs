@@ -97,6 +97,13 @@ impl Flow {
         if waiting { idle.min(self.slice_due) } else { idle }
     }
 
+    pub fn begin_slice(&mut self, time: i64, limits: &Limits) {
+        self.slice_due = time.saturating_add(limits.slice_ns);
+        if let Some(live) = &mut self.live {
+            live.slice_start = time;
+        }
+    }
+
     /// Why it would end now, other than for `default`.
     pub fn reason(&self, time: i64, default: Closed, limits: &Limits) -> Closed {
         let idle = time.saturating_sub(self.last) >= self.idle(limits);

@@ -159,7 +159,7 @@ impl Core {
     }
 
     /// Looks at the flow again at the first sweep after `due` at the latest.
-    fn wait(&mut self, index: u32, due: i64) {
+    pub fn wait(&mut self, index: u32, due: i64) {
         let bucket = self.wheel.bucket(due);
         if let Some(flow) = self.table.get_mut(index).filter(|flow| flow.bucket != bucket) {
             flow.bucket = bucket;

@@ -1,4 +1,4 @@
-//! When to look at which flow again. One entry per flow whatever it does, so that sweeps cost what expires.
+//! When to look at which flow again. One entry per flow and slice, whatever it does, so that sweeps cost what expires.
 
 use crate::hash::Seed;
 use std::cmp::Reverse;
