@@ -354,6 +354,21 @@ def test_everything_only_where_the_settings_allow_it(pair: Pair) -> None:
 
 
 @NATIVE
+def test_sensors_in_containers_share_nothing(pair: Pair) -> None:
+    """Each has the number 1 there, and both are on the host's network."""
+    alone = ("unshare", "--pid", "--fork")
+    options = ("--json", "--workers", "2")
+    with pair.watch(*options, prefix=alone) as one, pair.watch(*options, prefix=alone) as other:
+        sent = pair.send(flat([use(number) for number in range(20)]))
+        time.sleep(0.3)
+        for watch in (one, other):
+            (inside,) = Path(f"/proc/{watch.pid}/task/{watch.pid}/children").read_text().split()
+            os.kill(int(inside), signal.SIGTERM)
+            assert watch.stop(0, pause=0) == 0
+            assert watch.total("packets") == sent
+
+
+@NATIVE
 def test_workers_share_what_they_learn(pair: Pair) -> None:
     """A flow has one worker, whichever way its packets go; a name from DNS is known to all of them."""
     answers = [answer(f"10.0.1.{client}", f"192.0.2.{client}") for client in range(1, 33)]

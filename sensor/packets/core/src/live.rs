@@ -99,12 +99,13 @@ impl Capture {
             interfaces: options.interfaces,
         });
         let mut waiting = Vec::with_capacity(workers);
+        let mut groups = vec![None; shared.interfaces.len()];
         for (number, mut core) in cores.into_iter().enumerate() {
             let mut rings = Vec::with_capacity(shared.interfaces.len());
-            for (at, interface) in shared.interfaces.iter().enumerate() {
+            for (interface, group) in shared.interfaces.iter().zip(&mut groups) {
                 let ring = Ring::open(interface, options.ring, options.promiscuous).and_then(|ring| {
                     if workers > 1 {
-                        ring.join(group(at), &spread())?;
+                        *group = Some(ring.join(*group, &spread())?);
                     }
                     Ok(ring)
                 });
@@ -321,9 +322,4 @@ impl Worker {
 fn now() -> i64 {
     let now = SystemTime::now().duration_since(UNIX_EPOCH).unwrap_or_default().as_nanos();
     i64::try_from(now).unwrap_or(i64::MAX)
-}
-
-/// A fanout group is the network namespace's: the process's number keeps two sensors apart.
-fn group(interface: usize) -> u16 {
-    (std::process::id() as u16).wrapping_mul(31).wrapping_add(interface as u16)
 }

@@ -20,6 +20,7 @@ const ARPHRD_LOOPBACK: u16 = 772;
 const PACKET_FANOUT_DATA: c_int = 22;
 const PACKET_IGNORE_OUTGOING: c_int = 23;
 const FANOUT_CBPF: u32 = 6;
+const FANOUT_FLAG_UNIQUEID: u32 = 0x2000;
 
 /// One instruction of a classic BPF program: code, jt, jf, k.
 pub type Instruction = (u16, u8, u8, u32);
@@ -88,10 +89,14 @@ impl Ring {
     }
 
     /// Shares the interface's packets with the other rings of the group, by the remainder of what `spread` returns.
-    pub fn join(&self, group: u16, spread: &[Instruction]) -> io::Result<()> {
-        let mode = u32::from(group) | FANOUT_CBPF << 16;
+    /// None: of a new group, whose number no other sensor has, not even one in a container. Returns the group.
+    pub fn join(&self, group: Option<u16>, spread: &[Instruction]) -> io::Result<u16> {
+        let kind = if group.is_some() { FANOUT_CBPF } else { FANOUT_CBPF | FANOUT_FLAG_UNIQUEID };
+        let mut mode = u32::from(group.unwrap_or_default()) | kind << 16;
         set(&self.fd, libc::SOL_PACKET, libc::PACKET_FANOUT, &mode)?;
-        set(&self.fd, libc::SOL_PACKET, PACKET_FANOUT_DATA, &program(&mut filter(spread)))
+        set(&self.fd, libc::SOL_PACKET, PACKET_FANOUT_DATA, &program(&mut filter(spread)))?;
+        get(&self.fd, libc::SOL_PACKET, libc::PACKET_FANOUT, &mut mode)?;
+        Ok(mode as u16)
     }
 
     /// Lets in what the filter accepts; an empty one accepts all.
