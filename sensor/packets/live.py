@@ -32,6 +32,7 @@ if TYPE_CHECKING:
 
 RING = 128 << 20  # bytes of each ring: a quarter of a second at 4 Gbit/s
 _BATCH = 1_000  # frames between two looks at the clock
+_MOST = (1 << 31) - 1  # bytes of a socket's buffer; the kernel stops at half of it
 _LONGEST = 262_144  # bytes of a frame; segmentation offload makes up to 64 KiB
 _BEHIND = 200_000_000  # ns that ticks stay behind the clock: frames wait in sockets
 _SOL_PACKET, _IGNORE_OUTGOING, _STATISTICS = 263, 23, 6  # linux/socket.h, linux/if_packet.h
@@ -242,10 +243,11 @@ def _socket(interface: str, options: Options) -> L2ListenSocket:
         raise OSError(number, os.strerror(number), interface) from None
     except Scapy_Exception as error:
         raise ValueError(f"{interface}: {error}") from None
+    ring = min(options.ring, _MOST)
     try:
-        opened.ins.setsockopt(socket.SOL_SOCKET, _RCVBUFFORCE, options.ring)
+        opened.ins.setsockopt(socket.SOL_SOCKET, _RCVBUFFORCE, ring)
     except PermissionError:  # without CAP_NET_ADMIN up to net.core.rmem_max
-        opened.ins.setsockopt(socket.SOL_SOCKET, socket.SO_RCVBUF, options.ring)
+        opened.ins.setsockopt(socket.SOL_SOCKET, socket.SO_RCVBUF, ring)
     _attach(opened, program)
     if opened.ins.getsockname()[3] == LOOPBACK:
         opened.ins.setsockopt(_SOL_PACKET, _IGNORE_OUTGOING, 1)  # it comes in as well

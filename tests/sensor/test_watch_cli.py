@@ -148,6 +148,14 @@ def test_down_up_and_another_mtu(pair: Pair, engine: str) -> None:
     assert watch.total("packets") == sent
 
 
+def test_the_largest_ring_of_the_portable_engine(pair: Pair) -> None:
+    """The settings' maximum: the kernel gives a socket less."""
+    with pair.watch("--json", "--engine", "portable", env={"AISCOPE_WATCH_RING": str(4 << 30)}) as watch:
+        sent = pair.send(use())
+        assert watch.stop() == 0
+    assert watch.total("packets") == sent
+
+
 @ENGINES
 def test_an_interface_that_is_not_up_yet(pair: Pair, engine: str) -> None:
     pair.ip("link", "set", pair.here, "down")
