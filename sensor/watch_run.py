@@ -186,9 +186,10 @@ class Watching:
         from sensor.packets.live import is_up
 
         left = dict(socket.if_nameindex())
-        for name in [name for name in self.down if is_up(name)]:
-            self.down.discard(name)
-            say(f"{name} is up")
+        for number, name in self.indices.items():
+            if name in self.down and is_up(left.get(number, "")):  # by the name it has now
+                self.down.discard(name)
+                say(f"{name} is up")
         missing = [name for number, name in self.indices.items() if left.get(number) is None]
         for name in missing:
             self._complain(

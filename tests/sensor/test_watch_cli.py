@@ -148,6 +148,21 @@ def test_down_up_and_another_mtu(pair: Pair, engine: str) -> None:
     assert watch.total("packets") == sent
 
 
+def test_an_interface_that_is_named_anew(pair: Pair) -> None:
+    """As udev does it, while it is down. It is the same one."""
+    with pair.watch("--json") as watch:
+        for before, after in ((pair.here, "other0"), ("other0", pair.here)):
+            for change in (("down",), ("name", after)):
+                pair.ip("link", "set", before, *change)
+                time.sleep(0.5)
+            pair.ip("link", "set", after, "up")
+            time.sleep(1.2)
+        sent = pair.send(use())
+        assert watch.stop() == 0
+    assert watch.said.count(f"{pair.here} is up\n") == 2
+    assert watch.total("packets") == sent
+
+
 def test_the_largest_ring_of_the_portable_engine(pair: Pair) -> None:
     """The settings' maximum: the kernel gives a socket less."""
     with pair.watch("--json", "--engine", "portable", env={"AISCOPE_WATCH_RING": str(4 << 30)}) as watch:
