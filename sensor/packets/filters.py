@@ -20,9 +20,9 @@ def compiled(expression: str, interface: str) -> list[Instruction]:
     interface.
 
     On Ethernet it means packets with up to two VLAN tags as well. The kernel takes the outer one off before it
-    filters; a program that takes the inner one's type for that of an IP packet would find no host in it, and a `not
-    host` would let it in. An expression that itself says `vlan` is meant as tcpdump takes it, and asks the kernel for
-    the tag.
+    filters, unless it is 0x9100; a program that takes the inner one's type for that of an IP packet would find no
+    host in it, and a `not host` would let it in. An expression that itself says `vlan` is meant as tcpdump takes it,
+    and asks the kernel for the tag.
     """
     if not expression:
         return []
@@ -32,7 +32,8 @@ def compiled(expression: str, interface: str) -> list[Instruction]:
     if re.search(r"\bvlan\b", expression):
         return _program(expression, interface)
     inner = f"vlan and not {_tag(16)} and ({expression})"
-    return _program(f"(not {_tag(12)} and ({expression})) or ({inner})", _EN10MB)
+    both = f"ether[12:2] = 0x9100 and vlan and not {_tag(20)} and ({expression})"  # an expression's second `vlan`
+    return _program(f"(not {_tag(12)} and ({expression})) or ({inner}) or ({both})", _EN10MB)
 
 
 def hardware(interface: str) -> int:

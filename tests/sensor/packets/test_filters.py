@@ -41,6 +41,7 @@ FRAMES = {
     "plain": PLAIN,
     "10": tagged(PLAIN, (0x8100, 10)),
     "10 in 20": tagged(PLAIN, (0x88A8, 20), (0x8100, 10)),
+    "10 in 0x9100": tagged(PLAIN, (0x9100, 20), (0x8100, 10)),
     "thrice": tagged(PLAIN, (0x88A8, 30), (0x8100, 20), (0x8100, 10)),
 }
 OURS = "host 10.0.0.1"
@@ -86,15 +87,15 @@ def tunnel(pair: Pair) -> Iterator[subprocess.Popen[str]]:
 @pytest.mark.parametrize(
     ("expression", "let_in"),
     [
-        (OURS, {"plain", "10", "10 in 20"}),
-        ("tcp port 443", {"plain", "10", "10 in 20"}),
+        (OURS, {"plain", "10", "10 in 20", "10 in 0x9100"}),
+        ("tcp port 443", {"plain", "10", "10 in 20", "10 in 0x9100"}),
         (f"not {OURS}", set()),
         ("host 192.0.2.99", set()),
-        ("not host 192.0.2.99", {"plain", "10", "10 in 20"}),
+        ("not host 192.0.2.99", {"plain", "10", "10 in 20", "10 in 0x9100"}),
         ("vlan 10", {"10"}),
-        ("vlan", {"10", "10 in 20", "thrice"}),
+        ("vlan", {"10", "10 in 20", "10 in 0x9100", "thrice"}),
         (f"vlan 10 and {OURS}", {"10"}),
-        (f"vlan 20 and vlan 10 and {OURS}", {"10 in 20"}),
+        (f"vlan 20 and vlan 10 and {OURS}", {"10 in 20", "10 in 0x9100"}),
         ("not vlan", {"plain"}),
     ],
 )
