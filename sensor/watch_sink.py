@@ -113,10 +113,12 @@ class SpoolSink:
 
     def close(self) -> None:
         """Commits; what is under way to the store may still be sent, the rest is for the next start."""
-        self._spool.close()
+        whole = self._spool.close()
         self._stop.set()
         if self._thread:
             self._thread.join(_SECONDS)
+        if not whole:
+            raise OSError("the last rows are lost")
 
     def _ship(self) -> None:
         from sensor.delivery.outbox import Outbox

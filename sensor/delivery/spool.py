@@ -99,11 +99,13 @@ class Spool:
     def __exit__(self, *_: object) -> None:
         self.close()
 
-    def close(self) -> None:
-        """Commit what waits and close."""
-        if not self.commit():
+    def close(self) -> bool:
+        """Commit what waits and close. False: rows are lost, which was said."""
+        whole = self.commit()
+        if not whole:
             _log.error("%s: %d rows could not be written and are lost", self.path, len(self._waiting))
         self._base.close()
+        return whole
 
     def put(self, events: Iterable[Event]) -> None:
         """Take rows; commit when an interval has passed. When idle call it with none, for the latter."""

@@ -12,6 +12,7 @@ import tempfile
 import threading
 import time
 from collections.abc import Iterator
+from contextlib import suppress
 from pathlib import Path
 
 import pytest
@@ -508,6 +509,22 @@ def test_a_disk_without_room_for_first_packets(pair: Pair, tmp_path: Path) -> No
     assert f"{len(use())} first packets not kept so far: No space left on device" in watch.said
     assert f", {len(use())} first packets not kept" in watch.said.splitlines()[-1]
     assert f"{tmp_path}: others can look into this folder" in watch.said
+
+
+def test_a_disk_without_room_for_the_last_rows(pair: Pair, tmp_path: Path) -> None:
+    """Exit code 0 says that nothing is lost."""
+    disk = tmp_path / "disk"
+    disk.mkdir()
+    subprocess.run(["mount", "-t", "tmpfs", "-o", "size=256k", "tmpfs", disk], check=True)
+    try:
+        with pair.watch("--spool", str(disk / "rows.spool")) as watch:
+            with suppress(OSError):
+                (disk / "room").write_bytes(bytes(256 << 10))
+            pair.send(flat([use(number) for number in range(300)]))
+            assert watch.stop() == 1
+    finally:
+        subprocess.run(["umount", "--lazy", disk], check=True)
+    assert "rows could not be written and are lost" in watch.said
 
 
 @ENGINES
