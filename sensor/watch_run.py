@@ -70,6 +70,7 @@ class Watching:
     duplicates: int = 0
     read: int = 0  # those included
     down: set[str] = field(default_factory=set)  # interfaces
+    removed: set[str] = field(default_factory=set)
     complained: dict[str, float] = field(default_factory=dict)
     half_said: int = 0  # the last day on which the mirror was said to be one-way; 0: it is not
     gone: bool = False  # all interfaces are
@@ -186,16 +187,17 @@ class Watching:
         from sensor.packets.live import is_up
 
         left = dict(socket.if_nameindex())
+        self.removed |= {name for number, name in self.indices.items() if number not in left}
         for number, name in self.indices.items():
-            if name in self.down and is_up(left.get(number, "")):  # by the name it has now
+            # By the name it has now. One that comes back has our sockets no more.
+            if name in self.down - self.removed and is_up(left[number]):
                 self.down.discard(name)
                 say(f"{name} is up")
-        missing = [name for number, name in self.indices.items() if left.get(number) is None]
-        for name in missing:
+        for name in self.removed:
             self._complain(
                 f"{name} gone", f"{name} was removed: start again to watch another one of its name"
             )
-        if len(missing) == len(self.indices) and not self.gone:
+        if len(self.removed) == len(self.indices) and not self.gone:
             self.gone = True
             self.live.stop()
 

@@ -366,6 +366,25 @@ def test_an_interface_that_goes_away() -> None:
     assert watch.total("packets") == sent
 
 
+def test_an_interface_that_goes_away_and_comes_back() -> None:
+    """Through another namespace, with its number; a socket is bound to it no more."""
+    pair, elsewhere = Pair(), Pair()
+    try:
+        pair.ip("link", "add", "here1", "type", "veth", "peer", "name", "there1")
+        pair.ip("link", "set", "here1", "up")
+        with pair.watch("here1", "--json") as watch:
+            pair.ip("link", "set", "here1", "netns", elsewhere.namespace)
+            time.sleep(1.5)
+            elsewhere.ip("link", "set", "here1", "netns", pair.namespace)
+            pair.ip("link", "set", "here1", "up")
+            assert watch.stop(pause=1.5) == 0
+    finally:
+        pair.close()
+        elsewhere.close()
+    assert "here1 was removed" in watch.said
+    assert "here1 is up" not in watch.said
+
+
 def test_everything_only_where_the_settings_allow_it(pair: Pair) -> None:
     with pytest.raises(AssertionError, match="allow it first"), pair.watch("--json", "--all"):
         pass
