@@ -35,6 +35,8 @@ _BATCH = 1_000  # frames between two looks at the clock
 _MOST = (1 << 31) - 1  # bytes of a socket's buffer; the kernel stops at half of it
 _LONGEST = 262_144  # bytes of a frame; segmentation offload makes up to 64 KiB
 _BEHIND = 200_000_000  # ns that ticks stay behind the clock: frames wait in sockets
+_ON_ITS_WAY = 64_000_000  # ns that a packet may take into its socket once the kernel gave it a time
+_LOOK = 0.008  # seconds between two looks at packets that wait for others
 _SOL_PACKET, _IGNORE_OUTGOING, _STATISTICS = 263, 23, 6  # linux/socket.h, linux/if_packet.h
 _RCVBUFFORCE, _ATTACH_FILTER = 33, 26  # asm-generic/socket.h
 _GET_FLAGS, _UP = 0x8913, 1  # linux/sockios.h, linux/if.h
@@ -154,7 +156,9 @@ class PortableLive:
         if self._until is not None:
             return self._finish()
         ahead = any(self._ahead)
-        ready, _, _ = select.select([opened.ins for opened in self._sockets], [], [], 0 if ahead else timeout)
+        ready, _, _ = select.select(
+            [opened.ins for opened in self._sockets], [], [], min(timeout, _LOOK) if ahead else timeout
+        )
         if frames := self._frames() if ready or ahead else []:
             return self._feed(frames)
         return self._told(self._engine.tick(time.time_ns() - _BEHIND))
@@ -188,10 +192,10 @@ class PortableLive:
     def _frames(self) -> list[Frame]:
         """What is there, in the order of its times: frames wait until no other interface can have older ones."""
         now = time.time_ns()
-        whole = [now if self._drain(at) else ahead[-1].time for at, ahead in enumerate(self._ahead)]
-        found = []
-        for at, ahead in enumerate(self._ahead):
-            until = min((time for other, time in enumerate(whole) if other != at), default=now)
+        seen = now - _ON_ITS_WAY
+        whole = [seen if self._drain(at) else ahead[-1].time for at, ahead in enumerate(self._ahead)]
+        found, until = [], min(whole)
+        for ahead in self._ahead:
             # Times to come are from before the clock was set: nobody knows their order.
             while ahead and (ahead[0].time <= until or ahead[0].time > now or len(whole) == 1):
                 found.append(ahead.popleft())
