@@ -9,6 +9,7 @@ APPLICATION_DATA = 23
 HEADER = 5
 MAX = 16_640  # RFC 5246 6.2.3: 2^14 + 256 for TLS 1.3, 2048 before it, which nobody uses
 FINISHED = 90  # most a client's Finished takes with its tag and content type
+ALERT = 19  # what an alert takes with those: a pre-connect ends with one each way, and nothing else was said
 
 
 def plausible(header: bytes) -> bool:
@@ -70,14 +71,14 @@ def _records(side: Side, data: bytes, at: int, end: int, stop: int) -> tuple[int
 
 
 def _counts(side: Side, size: int) -> bool:
-    """Whether an application_data record is application payload, not the end of a TLS 1.3 handshake."""
+    """Whether an application_data record is application payload, not a handshake's end or an alert of TLS 1.3."""
     flow: Flow = side.flow
     if side is flow.server:
         if not flow.up_seen:
             flow.tls13 = True  # only its handshake is encrypted before the client's own
-        return flow.up_counted
+        return flow.up_counted and not (flow.tls13 and size <= ALERT)
     first, flow.up_seen = not flow.up_seen, True
-    if first and flow.tls13 and size <= FINISHED:
+    if flow.tls13 and size <= (FINISHED if first else ALERT):
         return False
     flow.up_counted = True
     return True

@@ -70,6 +70,13 @@ def tls(name: bytes = NAME, cut: int = 200, tls13: bool = True, **talk: object) 
     return one.bye().frames
 
 
+def preconnect(sport: int = 40_072) -> list[Frame]:
+    """A TLS 1.3 handshake, two tickets, close_notify each way: nothing was said."""
+    one = Talk(sport=sport).hands().up(records(hello())).down(server_hello(True) + data(900))
+    one.up(b"\x14\3\3\0\1\1" + data(53)).up(data(19)).down(data(282) * 2 + data(19))
+    return one.bye().frames
+
+
 def out_of_order() -> list[Frame]:
     frames = tls(cut=150, sport=40_001)
     return frames[:3] + frames[3:8][::-1] + frames[8:]
@@ -301,6 +308,7 @@ SCENARIOS: dict[str, Callable[[], list[Frame]]] = {
     "tls 1.2": lambda: tls(OTHER, cut=2_000, tls13=False, sport=40_070),
     "tls over IPv6": lambda: tls(client="2001:db8::1", server="2001:db8::2"),
     "unwatched": lambda: tls(OTHER, cut=99, sport=40_071),
+    "pre-connect": preconnect,
     "out of order": out_of_order,
     "endings": endings,
     "middle": middle,

@@ -183,6 +183,11 @@ def test_super_segments_and_snap_lengths(engine: Make) -> None:
     assert replace(cut, app_down=0) == replace(progress, app_down=0)
 
 
+def test_a_preconnect_carries_nothing(engine: Make) -> None:
+    (progress,) = only(run(engine(OPENAI, LIMITS), scenarios.preconnect()), Progress)
+    assert (progress.app_up, progress.app_down) == (0, 0)
+
+
 def fragments(payload: bytes, size: int, ident: int = 7, **ends: int) -> list[Frame]:
     datagram = udp(payload, **ends)
     out = []

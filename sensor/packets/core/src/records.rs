@@ -8,6 +8,8 @@ const HEADER: usize = 5;
 const MAX: u16 = 16_640;
 /// Most a client's Finished takes with its tag and content type.
 const FINISHED: u32 = 90;
+/// What an alert takes with those: a pre-connect ends with one each way, and nothing else was said.
+const ALERT: u32 = 19;
 
 /// What both directions of a connection know about its handshake.
 #[derive(Default)]
@@ -109,15 +111,15 @@ impl Records {
 }
 
 impl Handshake {
-    /// Whether an application_data record is application payload, not the end of a TLS 1.3 handshake.
+    /// Whether an application_data record is application payload, not a handshake's end or an alert of TLS 1.3.
     fn counts(&mut self, server: bool, size: u32) -> bool {
         if server {
             // Only its handshake is encrypted before the client's own.
             self.tls13 |= !self.up_seen;
-            return self.up_counted;
+            return self.up_counted && !(self.tls13 && size <= ALERT);
         }
         let first = !std::mem::replace(&mut self.up_seen, true);
-        if first && self.tls13 && size <= FINISHED {
+        if self.tls13 && size <= if first { FINISHED } else { ALERT } {
             return false;
         }
         self.up_counted = true;

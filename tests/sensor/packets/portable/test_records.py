@@ -43,7 +43,17 @@ def test_what_is_not_application_payload() -> None:
     assert follow(client, 0, record(90), 0, 95, 95) == (0, 0)
     assert follow(server, 905, record(10), 0, 15, 15) == (0, 0)
     assert follow(client, 95, record(90), 0, 95, 95) == (90, 1)
-    assert follow(server, 920, record(10), 0, 15, 15) == (10, 1)
+    assert follow(server, 920, record(20), 0, 25, 25) == (20, 1)
+    assert follow(server, 945, record(19), 0, 24, 24) == (0, 0)
+
+
+def test_an_alert_is_no_application_payload() -> None:
+    client, server = sides()
+    follow(server, 0, record(900), 0, 905, 905)
+    follow(client, 0, record(53), 0, 58, 58)
+    assert follow(client, 58, record(19), 0, 24, 24) == (0, 0)  # close_notify of a pre-connect
+    assert follow(server, 905, record(250) + record(19), 0, 279, 279) == (0, 0)
+    assert follow(client, 82, record(20), 0, 25, 25) == (20, 1)
 
 
 def test_a_segment_cut_by_the_capture_is_a_gap_unless_a_record_covers_it() -> None:
