@@ -256,8 +256,8 @@ class Flights:
         client, server = flow.client, flow.server
         sent = client.stream.kept if client.stream else client.datagram
         heard = bytes(server.stream.kept[: self._limits.server_bytes]) if server.stream else b""
-        if flow.protocol == "tls":
-            flow.tls13 = _chosen(heard)
+        if flow.protocol == "tls":  # behind a proxy's answer its records have said so already
+            flow.tls13 = flow.tls13 or _chosen(heard)
         self._out.append(
             Opened(
                 flow.describe(),

@@ -43,6 +43,7 @@ from tests.sensor.wire.samples import (
 
 NAME, OTHER, FRONT = b"api.openai.com", b"www.example.net", b"cloudflare-ech.com"
 ECH = (0xFE0D, bytes(40))
+TUNNEL = b"CONNECT api.openai.com:443 HTTP/1.1\r\n\r\n"
 PRE13, TLS13 = (0x0303,), (0x0304, 0x0303)
 
 
@@ -70,9 +71,12 @@ def tls(name: bytes = NAME, cut: int = 200, tls13: bool = True, **talk: object) 
     return one.bye().frames
 
 
-def preconnect(sport: int = 40_072) -> list[Frame]:
+def preconnect(sport: int = 40_072, connect: bytes = b"") -> list[Frame]:
     """A TLS 1.3 handshake, two tickets, close_notify each way: nothing was said."""
-    one = Talk(sport=sport).hands().up(records(hello())).down(server_hello(True) + data(900))
+    one = Talk(sport=sport).hands()
+    if connect:
+        one.up(connect).down(b"HTTP/1.1 200 OK\r\n\r\n")
+    one.up(records(hello())).down(server_hello(True) + data(900))
     one.up(b"\x14\3\3\0\1\1" + data(53)).up(data(19)).down(data(282) * 2 + data(19))
     return one.bye().frames
 
@@ -118,7 +122,7 @@ def plain_http() -> list[Frame]:
 
 def proxied() -> list[Frame]:
     one = Talk(sport=40_004, dport=3_128).hands()
-    one.up(b"CONNECT api.openai.com:443 HTTP/1.1\r\n\r\n").down(b"HTTP/1.1 200 OK\r\n\r\n")
+    one.up(TUNNEL).down(b"HTTP/1.1 200 OK\r\n\r\n")
     two = Talk(sport=40_005, dport=1_080).hands().up(b"\5\1\0").down(b"\5\0")
     two.up(b"\5\1\0\3" + vec(1, NAME) + b"\1\xbb").down(b"\5\0\0\1" + bytes(6)).up(request(OTHER.decode()))
     three = (
@@ -309,6 +313,7 @@ SCENARIOS: dict[str, Callable[[], list[Frame]]] = {
     "tls over IPv6": lambda: tls(client="2001:db8::1", server="2001:db8::2"),
     "unwatched": lambda: tls(OTHER, cut=99, sport=40_071),
     "pre-connect": preconnect,
+    "pre-connect through a proxy": lambda: preconnect(40_073, TUNNEL),
     "out of order": out_of_order,
     "endings": endings,
     "middle": middle,

@@ -183,8 +183,10 @@ def test_super_segments_and_snap_lengths(engine: Make) -> None:
     assert replace(cut, app_down=0) == replace(progress, app_down=0)
 
 
-def test_a_preconnect_carries_nothing(engine: Make) -> None:
-    (progress,) = only(run(engine(OPENAI, LIMITS), scenarios.preconnect()), Progress)
+@pytest.mark.parametrize("connect", [b"", scenarios.TUNNEL], ids=["direct", "through a proxy"])
+def test_a_preconnect_carries_nothing(engine: Make, connect: bytes) -> None:
+    frames = scenarios.preconnect(connect=connect)
+    (progress,) = only(run(engine(OPENAI, LIMITS), frames), Progress)
     assert (progress.app_up, progress.app_down) == (0, 0)
 
 

@@ -329,7 +329,8 @@ impl Flights {
         let server = live.halves.of(other(flow.client)).stream.as_ref();
         let heard = upto(server.map_or(&[][..], |stream| &stream.kept), self.limits.server_bytes);
         if live.protocol == Protocol::Tls {
-            live.handshake.tls13 = server_is_13(heard) == Ok(true);
+            // Behind a proxy's answer its records have said so already.
+            live.handshake.tls13 |= server_is_13(heard) == Ok(true);
         }
         let sent = upto(sent, self.limits.first_flight).to_vec();
         let hello = std::mem::take(&mut live.hello);
