@@ -130,7 +130,7 @@ class Burst:
     start: int
     end: int
     bytes: int
-    records: int  # TLS application_data records begun, or QUIC packets with a short header
+    records: int  # TLS application_data records begun, or QUIC packets with a short header or of 0-RTT
 
 
 @dataclass(frozen=True, slots=True)

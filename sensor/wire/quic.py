@@ -105,7 +105,7 @@ def _packet(cursor: Cursor) -> Packet:
         return Packet(UNKNOWN, version, dcid, scid, b"", start, cursor.pos, end)
     if len(dcid) > CID_MAX or len(scid) > CID_MAX:
         raise Malformed("connection id too long")
-    kind = _TYPES[((first >> 4) - (version == VERSION_2)) & 3]
+    kind = _kind(first, version)
     if kind == RETRY:  # ends with a tag of 16 bytes, RFC 9000 17.2.5
         token = cursor.take(max(cursor.left - 16, 0))
         return Packet(RETRY, version, dcid, scid, token, start, cursor.pos, end)
@@ -114,6 +114,16 @@ def _packet(cursor: Cursor) -> Packet:
     number = cursor.pos
     cursor.take(length)
     return Packet(kind, version, dcid, scid, token, start, number, cursor.pos)
+
+
+def _kind(first: int, version: int) -> str:
+    """Of a long header in a version that can be read."""
+    return _TYPES[((first >> 4) - (version == VERSION_2)) & 3]
+
+
+def is_early(first: int, version: int) -> bool:
+    """Whether that byte begins a 0-RTT packet (RFC 9000 17.2.3): a request before the handshake is over."""
+    return first & 0x80 > 0 and salt(version) is not None and _kind(first, version) == ZERO_RTT
 
 
 @dataclass(frozen=True, slots=True)
@@ -237,6 +247,7 @@ class ClientCrypto:
         "_left",
         "_most",
         "_source",
+        "early",
         "hello",
         "probe",
         "version",
@@ -247,6 +258,7 @@ class ClientCrypto:
         self.probe = Probe.MORE
         self.version = 0
         self.hello = b""  # the ClientHello with its 4-byte header, once `probe` is HELLO
+        self.early = False  # a 0-RTT packet came
         self._left = datagrams
         self._most = most
         self._source: tuple[int, bytes] | None = None  # version and connection id that the keys come from
@@ -280,6 +292,7 @@ class ClientCrypto:
             return
         if not self._source:
             self.version = packet.version
+        self.early = self.early or packet.kind == ZERO_RTT
         if packet.kind == INITIAL and self.probe is Probe.MORE:
             payload = self._open(datagram, packet)
             if payload is not None:

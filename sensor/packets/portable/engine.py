@@ -19,6 +19,7 @@ from sensor.packets.portable.names import Names
 from sensor.packets.portable.records import follow
 from sensor.packets.portable.totals import Tally
 from sensor.packets.portable.watch import Watch
+from sensor.wire.quic import is_early
 
 FIN, SYN, RST, ACK = 1, 2, 4, 16
 QUIC_SMALL = 64  # shorter datagrams carry acknowledgements
@@ -160,10 +161,12 @@ class PortableEngine:
         """Application payload of a segment or datagram that is not TLS, and QUIC packets."""
         if flow.protocol != "quic":
             return size, 0
-        if size < QUIC_SMALL or not payload or payload[0] & 0x80:
+        up = side is flow.client
+        if size < QUIC_SMALL or not payload:
             return 0, 0
-        if side is flow.client:
-            flow.up_counted = True
+        if payload[0] & 0x80 and not (up and is_early(payload[0], flow.quic)):
+            return 0, 0
+        flow.up_counted = flow.up_counted or up
         return (size, 1) if flow.up_counted else (0, 0)
 
     def _again(self, flow: Flow, side: Side, time: int, header: Header, seq: int) -> bool:

@@ -35,6 +35,7 @@ class Seen:
     path: str | None = None  # of a request in clear
     hello: bytes = b""  # QUIC: what `Opened.client_bytes` will be
     quic: int = 0
+    early: bool = False  # QUIC: a request came with the hello
 
 
 _OTHER = Seen("other")
@@ -45,11 +46,13 @@ def _seen(found: Peek) -> Seen:
     return Seen(found.protocol, found.name, found.name_source, found.ech, path)
 
 
-def _named(protocol: str, hello: ClientHello, source: str, raw: bytes = b"", version: int = 0) -> Seen:
+def _named(
+    protocol: str, hello: ClientHello, source: str, raw: bytes = b"", version: int = 0, early: bool = False
+) -> Seen:
     name = hello.sni
     if not name or is_address(name):
         name, source = "", "none"
-    return Seen(protocol, name, source, hello.ech, None, raw, version)
+    return Seen(protocol, name, source, hello.ech, None, raw, version, early)
 
 
 class Flights:
@@ -155,7 +158,7 @@ class Flights:
         self._call(flow, seen)
         near = flow.server.address in self._watch.networks
         flow.protocol = seen.protocol
-        flow.quic, flow.hello = seen.quic, seen.hello
+        flow.quic, flow.hello, flow.up_counted = seen.quic, seen.hello, seen.early
         kind = self._class(flow, seen)
         self.move(flow, flow.cell, self._tally.classes[kind])
         flow.cell = self._tally.classes[kind]
@@ -300,6 +303,7 @@ def _quic(probe: ClientCrypto) -> Seen:
     if probe.probe is Probe.OTHER:
         return _OTHER
     try:
-        return _named("quic", parse_client_hello(probe.hello), "quic_sni", probe.hello, probe.version)
+        hello = parse_client_hello(probe.hello)
     except Malformed:
-        return Seen("quic", hello=probe.hello, quic=probe.version)
+        return Seen("quic", hello=probe.hello, quic=probe.version, early=probe.early)
+    return _named("quic", hello, "quic_sni", probe.hello, probe.version, probe.early)

@@ -190,12 +190,25 @@ def quic(version: int = 1, sport: int = 40_020, name: bytes = NAME) -> list[Fram
     return datagrams(*sent, answer, *rest, sport=sport)
 
 
+def early(version: int = 1, behind: bool = True, sport: int = 40_026) -> list[Frame]:
+    """A request in 0-RTT packets, `behind` the Initial or in a datagram of its own, and its answer."""
+    first = bytes((0xE0 if version == VERSION_2 else 0xD0,))
+    request = (
+        first + version.to_bytes(4, "big") + vec(1, b"shorter1") + vec(1, b"") + b"\x40\x64" + bytes(100)
+    )
+    first_flight = initial(crypto(0, hello()), version=version)
+    asked = [first_flight + request] if behind else [first_flight, request]
+    answer = [(False, b"\x41" + bytes(900)), (True, b"\x40" + bytes(30)), (False, request)]
+    return datagrams(*((True, payload) for payload in asked), *answer, sport=sport)
+
+
 def quics() -> list[Frame]:
     retry = b"\xf0\0\0\0\1\0\0" + bytes(20)
     retried = initial(crypto(0, hello()), dcid=b"newer-id", token=b"token")
     return [
         *quic(), *quic(VERSION_2, 40_021), *quic(0xFF00001D, 40_022, OTHER),
         *datagrams((True, initial(b"\1")), (False, retry), (True, retried), sport=40_023),
+        *early(), *early(VERSION_2, False, 40_027), *early(0xFF00001D, False, 40_028),
         *datagrams((True, b"\xc0\x0a\x0a\x0a\x0a\0\0" + bytes(60)), sport=40_024),
         *datagrams((True, b"\x09" + bytes(8) + b"Q039" + bytes(30)), sport=40_025),
     ]  # fmt: skip

@@ -419,6 +419,14 @@ def test_server_bytes_are_bounded(engine: Make) -> None:
     assert opened(run(engine(OPENAI, LIMITS), talk.frames)).server_bytes == bytes(4_096)
 
 
+@pytest.mark.parametrize("version", [1, VERSION_2])
+def test_a_quic_request_in_0rtt_counts(engine: Make, version: int) -> None:
+    size = len(scenarios.early(version, False)[1].data) - 42
+    for behind, up in ((True, 0), (False, size)):
+        (progress,) = only(run(engine(OPENAI, LIMITS), scenarios.early(version, behind)), Progress)
+        assert (progress.app_up, progress.app_down) == (up, 901)
+
+
 def test_quic_in_any_order_and_a_limit(engine: Make) -> None:
     message = handshake(hello_body([sni(b"claude.ai"), (21, bytes(2_000))]))
     parts = [(1_000, message[1_000:]), (0, message[:1_000])]

@@ -6,6 +6,7 @@ use crate::flight::Flights;
 use crate::flow::{Flow, Live, State};
 use crate::link::{Around, Packet};
 use crate::lives::{FIN, RST, SYN};
+use crate::quic::is_early;
 use crate::table::{Key, Side};
 use std::num::NonZeroU64;
 
@@ -156,9 +157,10 @@ impl Live {
                 records.follow(&mut self.handshake, !up, seq, packet.payload, size)
             }
             Protocol::Quic => {
-                let short = size >= QUIC_SMALL && packet.payload.first().is_some_and(|byte| byte & 0x80 == 0);
-                self.handshake.up_counted |= short && up;
-                if short && self.handshake.up_counted { (size.into(), 1) } else { (0, 0) }
+                let data = |byte: &u8| byte & 0x80 == 0 || (up && is_early(*byte, self.quic));
+                let counts = size >= QUIC_SMALL && packet.payload.first().is_some_and(data);
+                self.handshake.up_counted |= counts && up;
+                if counts && self.handshake.up_counted { (size.into(), 1) } else { (0, 0) }
             }
             Protocol::Http | Protocol::Other => (size.into(), 0),
         };

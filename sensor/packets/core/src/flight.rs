@@ -28,6 +28,8 @@ struct Seen {
     /// QUIC: what `Opened.client_bytes` will be.
     hello: Vec<u8>,
     quic: u32,
+    /// QUIC: a request came with the hello.
+    early: bool,
 }
 
 impl From<Peek> for Seen {
@@ -52,7 +54,7 @@ impl Seen {
             Ok(hello) => Self::named(Protocol::Quic, hello, NameSource::QuicSni),
             Err(_) => Self { protocol: Protocol::Quic, ..Self::default() },
         };
-        Self { hello: std::mem::take(&mut probe.hello), quic: probe.version, ..seen }
+        Self { hello: std::mem::take(&mut probe.hello), quic: probe.version, early: probe.early, ..seen }
     }
 }
 
@@ -195,7 +197,7 @@ impl Flights {
         let http = seen.protocol == Protocol::Http;
         let near = self.watch.networks.contains(&server.address);
         self.call(live, near, &mut seen);
-        (live.protocol, live.quic) = (seen.protocol, seen.quic);
+        (live.protocol, live.quic, live.handshake.up_counted) = (seen.protocol, seen.quic, seen.early);
         let sight = self.watch.sees(&live.name);
         let named = (live.source == NameSource::Dns && !self.watch.all) || sight.watched();
         let watched = named || near || (http && self.is_service(server.port, &seen));

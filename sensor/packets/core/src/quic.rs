@@ -58,12 +58,7 @@ fn packet<'a>(cursor: &mut Cursor<'a>) -> Result<Packet<'a>, Stop> {
     if dcid.len() > CID_MAX || scid.len() > CID_MAX {
         return Err(Stop::Malformed);
     }
-    let kind = match (first >> 4).wrapping_sub(u8::from(version == VERSION_2)) & 3 {
-        0 => Kind::Initial,
-        1 => Kind::ZeroRtt,
-        2 => Kind::Handshake,
-        _ => Kind::Retry,
-    };
+    let kind = long(first, version);
     if kind == Kind::Retry {
         cursor.take(cursor.left().saturating_sub(TAG))?;
         return Ok(Packet {
@@ -81,6 +76,21 @@ fn packet<'a>(cursor: &mut Cursor<'a>) -> Result<Packet<'a>, Stop> {
     let number = cursor.pos;
     cursor.take(length)?;
     Ok(Packet { kind, version, dcid, place: Place { start, number, end: cursor.pos } })
+}
+
+/// Of a long header in a version that can be read.
+fn long(first: u8, version: u32) -> Kind {
+    match (first >> 4).wrapping_sub(u8::from(version == VERSION_2)) & 3 {
+        0 => Kind::Initial,
+        1 => Kind::ZeroRtt,
+        2 => Kind::Handshake,
+        _ => Kind::Retry,
+    }
+}
+
+/// Whether that byte begins a 0-RTT packet (RFC 9000 17.2.3): a request before the handshake is over.
+pub fn is_early(first: u8, version: u32) -> bool {
+    first & 0x80 > 0 && salt(version).is_some() && long(first, version) == Kind::ZeroRtt
 }
 
 /// (offset, data) of the CRYPTO frames of an Initial, where only some types may be (RFC 9000 12.4).
@@ -150,6 +160,8 @@ pub struct ClientCrypto {
     pub version: u32,
     /// With its 4-byte header, once `probe` is `Hello`.
     pub hello: Vec<u8>,
+    /// A 0-RTT packet came.
+    pub early: bool,
     left: usize,
     most: usize,
     keys: Option<Box<Keys>>,
@@ -164,6 +176,7 @@ impl ClientCrypto {
             probe: Probe::More,
             version: 0,
             hello: Vec::new(),
+            early: false,
             left: datagrams,
             most,
             keys: None,
@@ -218,6 +231,7 @@ impl ClientCrypto {
         if self.keys.is_none() {
             self.version = packet.version;
         }
+        self.early |= packet.kind == Kind::ZeroRtt;
         // After a version that cannot be read may come one that can (RFC 9000 6.2).
         if packet.kind == Kind::Initial && self.probe == Probe::More {
             if let Some(start) = self.open(datagram, packet, scratch) {
