@@ -48,16 +48,16 @@ def _erspan(decap: Decap, at: int, wire: int, third: bool, sequenced: bool) -> N
 
 
 def _vxlan(decap: Decap, at: int, wire: int) -> Next | None:
-    """RFC 7348 5: the I flag must be set."""
-    if len(decap.data) < at + 8 or not decap.data[at] & 0x08:
+    """RFC 7348 5: the I flag must be set. On a client's port QUIC sets 0x40, and DNS counts answers last."""
+    if len(decap.data) < at + 8 or decap.data[at] & 0x48 != 0x08 or decap.data[at + 7]:
         return None
     decap.enter(f"vxlan:{u32(decap.data, at + 4)[0] >> 8}")
     return decap.ethernet, at + 8, wire - 8
 
 
 def _geneve(decap: Decap, at: int, wire: int) -> Next | None:
-    """RFC 8926 3.4."""
-    if len(decap.data) < at + 7 or decap.data[at] >> 6:
+    """RFC 8926 3.4: version 0, and nothing where it is reserved. Clients have that port too."""
+    if len(decap.data) < at + 8 or decap.data[at] >> 6 or decap.data[at + 1] & 0x3F or decap.data[at + 7]:
         return None
     decap.enter(f"geneve:{int.from_bytes(decap.data[at + 4 : at + 7], 'big')}")
     header = 8 + ((decap.data[at] & 0x3F) << 2)

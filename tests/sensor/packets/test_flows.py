@@ -183,6 +183,16 @@ def test_super_segments_and_snap_lengths(engine: Make) -> None:
     assert replace(cut, app_down=0) == replace(progress, app_down=0)
 
 
+@pytest.mark.parametrize("port", [4_789, 8_472, 6_081])
+def test_a_client_may_have_the_port_of_a_tunnel(engine: Make, port: int) -> None:
+    record = DNSRR(rrname="api.openai.com.", rdata="192.0.2.1")
+    answer = bytes(DNS(qr=1, qd=DNSQR(qname="api.openai.com."), an=record))
+    for ident in range(0, 0x10000, 0xF1):
+        start = struct.pack(">H", ident)
+        frames = datagrams((True, start + QUERY[2:]), (False, start + answer[2:]), sport=port, dport=53)
+        assert len(only(run(engine(OPENAI, LIMITS), frames), Message)) == 2
+
+
 @pytest.mark.parametrize("connect", [b"", scenarios.TUNNEL], ids=["direct", "through a proxy"])
 def test_a_preconnect_carries_nothing(engine: Make, connect: bytes) -> None:
     frames = scenarios.preconnect(connect=connect)

@@ -1,6 +1,6 @@
 //! GRE, ERSPAN and the tunnels that run in UDP.
 
-use crate::bytes::{array, be16, be24, be32, u8_at};
+use crate::bytes::{array, be16, be32, u8_at};
 use crate::link::{Decoder, Found, Next, Rest, Tunnel};
 
 impl Decoder<'_> {
@@ -82,22 +82,21 @@ pub fn in_udp<'a>(
     }
 }
 
-/// RFC 7348 5: the I flag must be set.
+/// RFC 7348 5: the I flag must be set. On a client's port QUIC sets 0x40, and DNS counts answers last.
 fn vxlan<'a>(decoder: &mut Decoder<'_>, body: Rest<'a>) -> Option<Option<Next<'a>>> {
-    let [flags, _, _, _, a, b, c, _]: [u8; 8] = array(body.data, 0)?;
-    if flags & 0x08 == 0 {
+    let [flags, _, _, _, a, b, c, reserved]: [u8; 8] = array(body.data, 0)?;
+    if flags & 0x48 != 0x08 || reserved != 0 {
         return None;
     }
     let id = u32::from_be_bytes([0, a, b, c]);
     Some(decoder.enter(Tunnel::Vxlan(id)).map(|()| Next::Ethernet(body.skip(8))))
 }
 
-/// RFC 8926 3.4.
+/// RFC 8926 3.4: version 0, and nothing where it is reserved. Clients have that port too.
 fn geneve<'a>(decoder: &mut Decoder<'_>, body: Rest<'a>) -> Option<Option<Next<'a>>> {
-    let first = u8_at(body.data, 0)?;
-    let kind = be16(body.data, 2)?;
-    let id = be24(body.data, 4)?;
-    if first >> 6 != 0 {
+    let [first, second, high, low, a, b, c, reserved]: [u8; 8] = array(body.data, 0)?;
+    let (kind, id) = (u16::from_be_bytes([high, low]), u32::from_be_bytes([0, a, b, c]));
+    if first >> 6 != 0 || second & 0x3f != 0 || reserved != 0 {
         return None;
     }
     let inner = body.skip((usize::from(first & 0x3f) << 2).saturating_add(8));
