@@ -183,6 +183,13 @@ def test_super_segments_and_snap_lengths(engine: Make) -> None:
     assert replace(cut, app_down=0) == replace(progress, app_down=0)
 
 
+def test_a_keepalive_does_not_begin_a_stream(engine: Make) -> None:
+    talk = Talk(dport=11_434)
+    talk.up(b"\0", seq=talk.seq[0] - 1).down().up(scenarios.request()).down(b"HTTP/1.1 204 No\r\n\r\n")
+    first = opened(run(engine(OPENAI, LIMITS), talk.frames))
+    assert (first.protocol, first.name, first.client_bytes) == ("http", "api.openai.com", scenarios.request())
+
+
 @pytest.mark.parametrize("port", [4_789, 8_472, 6_081])
 def test_a_client_may_have_the_port_of_a_tunnel(engine: Make, port: int) -> None:
     record = DNSRR(rrname="api.openai.com.", rdata="192.0.2.1")

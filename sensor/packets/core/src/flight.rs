@@ -16,6 +16,9 @@ use crate::wire::is_address;
 
 const DNS_PORTS: [u16; 8] = [53, 5353, 5355, 67, 68, 137, 546, 547];
 
+/// The octet that one may carry is before the stream's next (RFC 9293 3.8.4): Windows sends it.
+const KEEP_ALIVE: &[u8] = b"\0";
+
 /// What the first bytes say, before anything learnt or configured is asked.
 #[derive(Default)]
 struct Seen {
@@ -91,6 +94,9 @@ impl Flights {
         let limit = if sure { self.limits.server_bytes } else { self.limits.first_flight };
         let half = live.halves.of_mut(side);
         let origin = half.origin;
+        if half.stream.is_none() && origin.is_none() && payload == KEEP_ALIVE {
+            return;
+        }
         let new = || {
             let mut stream = Box::new(Stream::new(limit, self.limits.segments, origin));
             stream.kept = self.buffers.take();
