@@ -205,13 +205,13 @@ impl Evidence {
 
 /// Packets of all workers that Python has not fetched: nobody waits for that, what is too much is counted.
 #[derive(Default)]
-pub struct Fetched {
+pub struct Unfetched {
     kept: Vec<Kept>,
     bytes: usize,
     missed: u64,
 }
 
-impl Fetched {
+impl Unfetched {
     pub fn add(&mut self, kept: Vec<Kept>) {
         for one in kept {
             let bytes = self.bytes.saturating_add(one.data.len());
@@ -254,12 +254,12 @@ mod tests {
 
     #[test]
     fn what_nobody_fetches_in_time_is_counted() {
-        let mut fetched = Fetched::default();
-        fetched.add(vec![kept(UNFETCHED - 1), kept(2), kept(1), kept(1)]);
-        let (packets, missed) = fetched.take();
+        let mut waiting = Unfetched::default();
+        waiting.add(vec![kept(UNFETCHED - 1), kept(2), kept(1), kept(1)]);
+        let (packets, missed) = waiting.take();
         assert_eq!((packets.len(), missed), (2, 2));
-        fetched.add(vec![kept(2)]);
-        let (packets, missed) = fetched.take();
+        waiting.add(vec![kept(2)]);
+        let (packets, missed) = waiting.take();
         assert_eq!((packets.len(), missed), (1, 0));
     }
 }

@@ -2,7 +2,7 @@
 
 use crate::block::spread;
 use crate::engine::Core;
-use crate::evidence::{Evidence, Fetched, Kept};
+use crate::evidence::{Evidence, Kept, Unfetched};
 use crate::facts::Fact;
 use crate::merge::Queues;
 use crate::names::News;
@@ -52,7 +52,7 @@ struct Inbox {
 #[derive(Default)]
 struct Outbox {
     facts: Vec<Fact>,
-    kept: Fetched,
+    kept: Unfetched,
     troubles: Vec<String>,
     running: usize,
 }
