@@ -18,9 +18,7 @@ from sensor.wire.quic import ClientCrypto, Probe
 from sensor.wire.tls import ClientHello, dtls_client_hello, parse_client_hello, server_hello
 
 TLS13 = 0x0304
-KEEP_ALIVE = (
-    b"\0"  # the octet that one may carry is before the stream's next (RFC 9293 3.8.4): Windows sends it
-)
+KEEP_ALIVE = b"\0"  # what one may carry is before the stream's next (RFC 9293 3.8.4): Windows sends it
 DNS_PORTS = frozenset((53, 5353, 5355, 67, 68, 137, 546, 547))
 WIRE_SOURCES = frozenset(("sni", "quic_sni", "http_host", "connect", "socks"))
 ENCRYPTED_DNS = ("doh", "dot", "doq")

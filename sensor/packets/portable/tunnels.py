@@ -47,21 +47,31 @@ def _erspan(decap: Decap, at: int, wire: int, third: bool, sequenced: bool) -> N
 # Inside UDP. `None`: these bytes are no such tunnel, the flow is an ordinary one.
 
 
+# EtherTypes by which a tunnel is known whose reserved bits are set: clients may have its port, and answers look so too.
+_FRAMES = frozenset((0x0800, 0x86DD, 0x0806, 0x8100, 0x88A8, 0x9100, 0x8847, 0x8848, 0x8864))
+_GENEVE = frozenset((0x0800, 0x86DD, 0x6558))
+
+
 def _vxlan(decap: Decap, at: int, wire: int) -> Next | None:
-    """RFC 7348 5: the I flag must be set. On a client's port QUIC sets 0x40, and DNS counts answers last."""
-    if len(decap.data) < at + 8 or decap.data[at] & 0x48 != 0x08 or decap.data[at + 7]:
+    """RFC 7348 5: the I flag must be set; 0x80 is a group policy's."""
+    head = decap.data[at : at + 22]
+    if len(head) < 8 or not head[0] & 0x08:
+        return None
+    if (head[0] & 0x77 or head[7]) and int.from_bytes(head[20:], "big") not in _FRAMES:
         return None
     decap.enter(f"vxlan:{u32(decap.data, at + 4)[0] >> 8}")
     return decap.ethernet, at + 8, wire - 8
 
 
 def _geneve(decap: Decap, at: int, wire: int) -> Next | None:
-    """RFC 8926 3.4: version 0, and nothing where it is reserved. Clients have that port too."""
-    if len(decap.data) < at + 8 or decap.data[at] >> 6 or decap.data[at + 1] & 0x3F or decap.data[at + 7]:
+    """RFC 8926 3.4: version 0."""
+    if len(decap.data) < at + 8 or decap.data[at] >> 6:
+        return None
+    kind = u16(decap.data, at + 2)[0]
+    if (decap.data[at + 1] & 0x3F or decap.data[at + 7]) and kind not in _GENEVE:
         return None
     decap.enter(f"geneve:{int.from_bytes(decap.data[at + 4 : at + 7], 'big')}")
     header = 8 + ((decap.data[at] & 0x3F) << 2)
-    kind = u16(decap.data, at + 2)[0]
     if kind == ethernet.ETH_TYPE_TEB:
         return decap.ethernet, at + header, wire - header
     return decap.ether_type(kind, at + header, max(wire - header, 0))

@@ -82,21 +82,28 @@ pub fn in_udp<'a>(
     }
 }
 
-/// RFC 7348 5: the I flag must be set. On a client's port QUIC sets 0x40, and DNS counts answers last.
+/// EtherTypes by which a tunnel is known whose reserved bits are set: clients may have its port, and answers look so too.
+fn is_frame(kind: u16) -> bool {
+    matches!(kind, 0x0800 | 0x86dd | 0x0806 | 0x8100 | 0x88a8 | 0x9100 | 0x8847 | 0x8848 | 0x8864)
+}
+
+/// RFC 7348 5: the I flag must be set; 0x80 is a group policy's.
 fn vxlan<'a>(decoder: &mut Decoder<'_>, body: Rest<'a>) -> Option<Option<Next<'a>>> {
     let [flags, _, _, _, a, b, c, reserved]: [u8; 8] = array(body.data, 0)?;
-    if flags & 0x48 != 0x08 || reserved != 0 {
+    let odd = flags & 0x77 != 0 || reserved != 0;
+    if flags & 0x08 == 0 || odd && !be16(body.data, 20).is_some_and(is_frame) {
         return None;
     }
     let id = u32::from_be_bytes([0, a, b, c]);
     Some(decoder.enter(Tunnel::Vxlan(id)).map(|()| Next::Ethernet(body.skip(8))))
 }
 
-/// RFC 8926 3.4: version 0, and nothing where it is reserved. Clients have that port too.
+/// RFC 8926 3.4: version 0.
 fn geneve<'a>(decoder: &mut Decoder<'_>, body: Rest<'a>) -> Option<Option<Next<'a>>> {
     let [first, second, high, low, a, b, c, reserved]: [u8; 8] = array(body.data, 0)?;
     let (kind, id) = (u16::from_be_bytes([high, low]), u32::from_be_bytes([0, a, b, c]));
-    if first >> 6 != 0 || second & 0x3f != 0 || reserved != 0 {
+    let odd = second & 0x3f != 0 || reserved != 0;
+    if first >> 6 != 0 || odd && !matches!(kind, 0x0800 | 0x86dd | 0x6558) {
         return None;
     }
     let inner = body.skip((usize::from(first & 0x3f) << 2).saturating_add(8));
