@@ -93,6 +93,7 @@ class Watching:
         self.now, self.directions = Now(self.monitor.service), Directions()
         note(self.signals, *ENDS)
         with contextlib.ExitStack() as closed:
+            closed.callback(self._farewell)
             closed.callback(sink.close)
             if self.ring:
                 closed.callback(self.ring.close)
@@ -104,7 +105,6 @@ class Watching:
                     self._look_around(sink)
             finally:
                 self._finish(sink)
-        self._farewell()
 
     def _take(self, sink: Sink) -> bool:
         """What came by. False: all was said."""

@@ -543,7 +543,10 @@ def test_a_disk_without_room_for_the_last_rows(pair: Pair, tmp_path: Path) -> No
             assert watch.stop() == 1
     finally:
         subprocess.run(["umount", "--lazy", disk], check=True)
-    assert "rows could not be written and are lost" in watch.said
+    *_, lost, farewell, ended = watch.said.splitlines()
+    assert "rows could not be written and are lost" in lost
+    assert " packets read, " in farewell
+    assert ended == "aiscope: the last rows are lost"
 
 
 @ENGINES
