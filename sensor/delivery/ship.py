@@ -275,6 +275,7 @@ def _port(scheme: str) -> int:
 
 
 def _line(text: object) -> str:
-    """An error as one line, without addresses of objects and traces."""
+    """An error as one line, without addresses of objects, numbers of the system and traces."""
     cut = str(text).partition("Stack trace")[0]
+    cut = re.sub(r"^HTTPS?Connection\([^)]*\): |\[Errno -?\d+\] ", "", cut)
     return " ".join(re.sub(r"\(version [^)]*\)|<[^>]*object at 0x[0-9a-f]+>:? ?", "", cut).split())[:500]

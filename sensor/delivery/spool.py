@@ -38,6 +38,7 @@ SEALED = ("user", "client_host", "client_mac")
 _APPLICATION = 0x61697363  # "aisc", in the file's header
 _VERSION = 1
 _LOCKED = 5.0  # seconds that a writer waits for a shipper's transaction
+_ROOM = 64 << 10  # bytes on the disk without which SQLite cannot even open a file
 _FRAME = 1 << 30  # bytes: a batch has some 40 MB; a damaged header may claim anything
 _SCHEMA = f"""
 BEGIN IMMEDIATE;
@@ -250,7 +251,15 @@ def reported(path: Path) -> Iterator[None]:
     except sqlite3.Error as error:
         if getattr(error, "sqlite_errorcode", 0) & 0xFF in _BROKEN:
             raise Damaged(f"{path}: damaged: {error}; its writer moves it aside when it starts") from error
-        raise SpoolError(f"{path}: {error}") from error
+        raise SpoolError(f"{path}: {error}{_no_room(path)}") from error
+
+
+def _no_room(path: Path) -> str:
+    """Why it may have gone wrong: SQLite says no more than that it cannot write."""
+    with suppress(OSError):
+        if shutil.disk_usage(path.parent).free < _ROOM:
+            return "; its disk is full"
+    return ""
 
 
 def _prepare(base: sqlite3.Connection, path: Path) -> None:

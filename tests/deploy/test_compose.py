@@ -75,8 +75,14 @@ def test_no_secret_is_in_the_file(file: dict[str, Any]):
         ]
 
 
-def test_the_image_copies_what_exists():
+def test_the_image_copies_what_exists_and_is_let_in():
     text = (DEPLOY / "Dockerfile").read_text("utf-8")
-    for line in re.findall(r"^COPY (.*) \S+$", text, re.MULTILINE):
-        for source in line.split():
-            assert (DEPLOY.parent / source).exists(), source
+    copied = [
+        source for line in re.findall(r"^COPY (?!--)(.*) \S+$", text, re.MULTILINE) for source in line.split()
+    ]
+    assert {"setup.py", "sensor", "signatures"} <= set(copied)  # without the first there is no native engine
+    for source in copied:
+        assert (DEPLOY.parent / source).exists(), source
+    rules = (DEPLOY / "Dockerfile.dockerignore").read_text("utf-8").splitlines()
+    assert rules[1] == "*"
+    assert [rule.removeprefix("!") for rule in rules if rule.startswith("!")] == copied

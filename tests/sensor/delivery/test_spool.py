@@ -1,5 +1,6 @@
 from __future__ import annotations
 
+import shutil
 import sqlite3
 import subprocess
 import sys
@@ -213,6 +214,20 @@ def test_a_directory_that_cannot_be_made_is_one_line(tmp_path: Path):
     (tmp_path / "file").write_text("")
     with pytest.raises(SpoolError, match=r"^\S+/s\.spool: (File exists|Not a directory)$"):
         Spool(tmp_path / "file" / "s.spool", "s1")
+
+
+def test_a_full_disk_is_called_one(path: Path, monkeypatch: pytest.MonkeyPatch):
+    """SQLite cannot make its second file there, and says "disk I/O error"."""
+
+    def refused(*_: object, **__: object) -> sqlite3.Connection:
+        raise sqlite3.OperationalError("disk I/O error")
+
+    monkeypatch.setattr(sqlite3, "connect", refused)
+    with pytest.raises(SpoolError, match=r"\.spool: disk I/O error$"):
+        Spool(path, "s1")
+    monkeypatch.setattr(shutil, "disk_usage", lambda _: namedtuple("Usage", "free")(0))
+    with pytest.raises(SpoolError, match=r"\.spool: disk I/O error; its disk is full$"):
+        Spool(path, "s1")
 
 
 def test_two_writers_share_a_spool(path: Path):
