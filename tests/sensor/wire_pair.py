@@ -99,7 +99,7 @@ class Pair:
         command = [*self._inside(*prefix), sys.executable, "-c", first + _WATCH, "watch", self.here]
         watch = Watch([*command, *arguments], {"PYTHONPATH": str(ROOT), **(env or {})}, terminal)
         try:
-            watch.ready()
+            watch.says("aiscope: watching ")  # packets are let in
             yield watch
         finally:
             watch.kill()
@@ -122,13 +122,13 @@ class Watch:
             self._process.stderr = os.fdopen(here)
         self.pid, self.said, self.rows = self._process.pid, "", list[dict[str, Any]]()
 
-    def ready(self) -> None:
+    def says(self, text: str, times: int = 1) -> None:
+        """Until it has said that so often. Read as `communicate` does, which would not find what a file holds back."""
         assert self._process.stderr
-        for line in self._process.stderr:
-            self.said += line
-            if "watching" in line:  # packets are let in
-                return
-        raise AssertionError(self.said)
+        while self.said.count(text) < times:
+            got = os.read(self._process.stderr.fileno(), 4096)
+            assert got, self.said
+            self.said += got.decode().replace("\r\n", "\n").replace("\r", "\n")
 
     def lose(self) -> None:
         """Nobody reads what it says any more."""
