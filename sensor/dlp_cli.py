@@ -71,8 +71,9 @@ def test(
     """Say what would be found in FILE (text, JSON, PDF, Office, archive), or in standard input. Values are redacted."""
     from sensor.proxy import dlp
     from sensor.proxy.dlp.load import PACKAGED
+    from sensor.proxy.dlp.site import read_key
 
-    secret = key.read_bytes() if key else b""
+    secret = _or_end(lambda: read_key(key)) if key else b""
     config = _or_end(
         lambda: dlp.open_config((PACKAGED, *detectors), dlp.open_site(region, **site, key=secret))
     )
@@ -195,11 +196,10 @@ def hash_document(name: str, file: Path, key: Path, similarity: float) -> None:
 
 def _key(path: Path) -> bytes:
     """The key in a file, which is made, readable for its owner only, when it is missing."""
+    from sensor.proxy.dlp.site import read_key
+
     if path.exists():
-        key = path.read_bytes()
-        if len(key) < 16:
-            raise ValueError(f"{path}: shorter than 16 bytes: not a key")
-        return key
+        return read_key(path)
     key = secrets.token_bytes(32)
     with os.fdopen(os.open(path, os.O_WRONLY | os.O_CREAT | os.O_EXCL, 0o600), "wb") as file:
         file.write(key)

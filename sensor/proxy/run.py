@@ -42,6 +42,7 @@ from sensor.proxy.bounded import BoundedStream
 from sensor.proxy.coach import Grants
 from sensor.proxy.decide import Gaps, Targets
 from sensor.proxy.deliver import Delivery
+from sensor.proxy.dlp.site import read_key
 from sensor.proxy.handshakes import Handshakes
 from sensor.proxy.keys import HashKey, private_file
 from sensor.proxy.limit import Limiter
@@ -79,13 +80,6 @@ def open_catalogue(settings: Settings) -> Catalogue:
     return catalogues.load(catalogue_files.newest(settings.catalogue.home), settings.catalogue.overrides)
 
 
-def _key(path: Path) -> bytes:
-    try:
-        return bytes.fromhex(path.read_text("ascii").strip())
-    except ValueError:
-        raise ValueError(f"dlp.key: {path}: no key, which is hexadecimal digits") from None
-
-
 def worker_options(settings: Settings) -> Options:
     """What workers are made from. Raises OSError and ValueError."""
     dlp, proxy = settings.dlp, settings.proxy
@@ -94,7 +88,7 @@ def worker_options(settings: Settings) -> Options:
         names=tuple(map(Path, dlp.names)),
         words=tuple(map(Path, dlp.words)),
         lists=tuple(map(Path, dlp.lists)),
-        key=_key(dlp.key) if dlp.key else b"",
+        key=read_key(dlp.key) if dlp.key else b"",
         detectors=tuple(map(Path, dlp.detectors)),
         disabled=dlp.disabled,
         excerpt=proxy.excerpt,

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
+
 from sensor.frozen import dataclass
 from sensor.packets.facts import Fact, Limits, Opened
 from sensor.packets.portable.assembly import Stream
@@ -47,13 +49,11 @@ def _seen(found: Peek) -> Seen:
     return Seen(found.protocol, found.name, found.name_source, found.ech, path)
 
 
-def _named(
-    protocol: str, hello: ClientHello, source: str, raw: bytes = b"", version: int = 0, early: bool = False
-) -> Seen:
+def _named(protocol: str, hello: ClientHello, source: str, raw: bytes = b"", version: int = 0) -> Seen:
     name = hello.sni
     if not name or is_address(name):
         name, source = "", "none"
-    return Seen(protocol, name, source, hello.ech, None, raw, version, early)
+    return Seen(protocol, name, source, hello.ech, None, raw, version)
 
 
 class Flights:
@@ -309,4 +309,4 @@ def _quic(probe: ClientCrypto) -> Seen:
         hello = parse_client_hello(probe.hello)
     except Malformed:
         return Seen("quic", hello=probe.hello, quic=probe.version, early=probe.early)
-    return _named("quic", hello, "quic_sni", probe.hello, probe.version, probe.early)
+    return replace(_named("quic", hello, "quic_sni", probe.hello, probe.version), early=probe.early)

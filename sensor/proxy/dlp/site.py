@@ -37,6 +37,7 @@ _GROUPED = compiled(r"\d(?:[ \-.]?\d){5,30}")  # numbers written in groups
 # A word that begins a shingle: chosen by its letters, so that the same text has the same shingles anywhere.
 _ANCHORS = _bytewise(rb"(?i)(?:^|[^A-Za-z\x80-\xff])([bkvw][A-Za-z\x80-\xff]{6})")
 _SHINGLE = 5  # words
+KEY = 16  # bytes of the shortest that is taken
 MIN_SHINGLES = 5  # of a document: fewer would be found in texts that only quote it
 # ASCII letters in lower case, other ASCII a space; what is beyond ASCII stays.
 _PLAIN = bytes(c if c > 127 or chr(c).isalnum() else 32 for c in bytes(range(256)).lower())
@@ -169,6 +170,14 @@ def find_documents(data: bytes, site: Site) -> Iterator[tuple[Document, int, int
         if common and len(common) >= document.similarity * len(document.shingles):
             where = [places[hashed] for hashed in common]
             yield document, min(where), min(len(data), max(where) + _SHINGLE_BYTES), len(common)
+
+
+def read_key(path: Path) -> bytes:
+    """The key that lists were made with. Raises OSError, and ValueError for one that is none."""
+    key = path.read_bytes()
+    if len(key) < KEY:
+        raise ValueError(f"{path}: shorter than {KEY} bytes: not a key")
+    return key
 
 
 def read_lines(path: Path) -> list[str]:

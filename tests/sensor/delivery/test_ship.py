@@ -22,6 +22,7 @@ from sensor.delivery.outbox import Outbox, status, waiting
 from sensor.delivery.ship import Options, Shipper, Target
 from sensor.delivery.spool import Spool, SpoolError, packed, unpacked
 from tests.collector.conftest import START, connection, lookup, stats
+from tests.ports import free_port
 
 DAY = 86_400 * 10**9
 
@@ -460,3 +461,15 @@ def test_a_clock_is_said_in_whole_seconds_as_date_is(path: Path, server: Server,
     assert re.search(r"differ by [+](89|90|91) s$", caplog.messages[-1])
     said = CliRunner().invoke(ship_cli.spool, ["status", "--spool", str(path)]).output
     assert re.search(r"the store's is [+](89|90|91) s against this one", said)
+
+
+def test_a_refused_connection_is_said_without_numbers(tmp_path: Path):
+    with Spool(tmp_path / "s.spool", "s1") as spool:
+        spool.put([connection()])
+        spool.commit()
+    (batch,) = waiting(tmp_path / "s.spool")
+    target = Target(f"http://127.0.0.1:{free_port()}/", Options())
+    with pytest.raises(
+        module.Unavailable, match=r"^http://\S+: Failed to establish a new connection: Connection refused$"
+    ):
+        target.send(batch)

@@ -190,6 +190,19 @@ def test_a_keepalive_does_not_begin_a_stream(engine: Make) -> None:
     assert (first.protocol, first.name, first.client_bytes) == ("http", "api.openai.com", scenarios.request())
 
 
+def test_a_forward_proxys_connection_in_clear_is_the_first_ones(engine: Make) -> None:
+    """What README says cannot be told apart: another host's request behind it."""
+    asked, other = (
+        f"GET http://{host}/ HTTP/1.1\r\nHost: {host}\r\n\r\n".encode()
+        for host in ("api.openai.com", "news.example")
+    )
+    talk = Talk(dport=3_128).hands().up(asked).up(other).down(bytes(900))
+    facts = run(engine(OPENAI, LIMITS), talk.frames)
+    assert opened(facts).name == "api.openai.com"
+    (progress,) = only(facts, Progress)
+    assert (progress.app_up, progress.app_down) == (len(asked + other), 900)
+
+
 @pytest.mark.parametrize("port", [4_789, 8_472, 6_081])
 def test_a_client_may_have_the_port_of_a_tunnel(engine: Make, port: int) -> None:
     record = DNSRR(rrname="api.openai.com.", rdata="192.0.2.1")

@@ -12,7 +12,9 @@ from pathlib import Path
 from typing import Any
 
 import pytest
+from click.testing import CliRunner
 
+from sensor import dlp_cli
 from tests.sensor.proxy.lab import ROOT, Lab, Proxy
 
 CHAT = "https://api.openai.com/v1/chat/completions"
@@ -95,6 +97,19 @@ def test_observing_says_what_it_would_have_done(lab: Lab) -> None:
     assert [row["verdict"] for row in written if row["table"] == "exchanges"] == ["block"]
     found = {row["rule"] for row in written if row["table"] == "findings"}
     assert found == {"policy:no-keys", "answer-credentials"}, "the server's answer has it, too"
+
+
+def test_values_of_ones_own_lists(lab: Lab, tmp_path: Path) -> None:
+    """With the key as `aiscope dlp` makes it."""
+    values, key, listed = (tmp_path / name for name in ("customers.txt", "dlp.key", "customers.list"))
+    values.write_text("kd-000123-11\nkd-000124-42\n")
+    made = CliRunner().invoke(dlp_cli.command, ["hash-list", "customers", str(values), "--key", str(key)])
+    listed.write_text(made.output)
+    policy = POLICY.replace("data_class: credentials", "data_class: exact-match")
+    with lab.proxy(policy, {"dlp.lists": [str(listed)], "dlp.key": str(key)}, "--enforce") as proxy:
+        assert b"no-keys" in curl(proxy, CHAT, data=prompt("What does kd-000123-11 owe us?")).stdout
+        assert b"You said" in curl(proxy, CHAT, data=prompt("What does kd-000125-11 owe us?")).stdout
+        assert [row["policy"] for row in rows(proxy, "exchanges")] == ["no-keys", "default"]
 
 
 def test_a_coached_person_says_why_and_goes_on(proxy: Proxy) -> None:
