@@ -78,7 +78,7 @@ bench-dlp: .venv/ready-dev ## precision, recall and speed of the data classes
 test-faults: .venv/ready-dev ## hundreds of crashes, cuts and full disks: nothing lost, nothing doubled
 	FAULTS=300 $(PY) -m pytest tests/faults -s
 
-fuzz: .venv/ready-dev ## parsers and native engine against hostile bytes, a minute each (SECONDS=60)
+fuzz: .venv/ready-dev ## parsers and native engine against hostile bytes, properties with new examples, a minute each (SECONDS=60)
 	$(PY) -m pip install --quiet atheris
 	$(PY) tests/fuzz/run.py
 

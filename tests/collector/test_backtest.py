@@ -237,7 +237,7 @@ class Asked(Policy):
 
 
 @settings(
-    max_examples=15, deadline=None, suppress_health_check=list(HealthCheck), phases=[Phase.generate]
+    max_examples=15, suppress_health_check=list(HealthCheck), phases=[Phase.generate]
 )  # a smaller policy would not say more, and each one takes a second
 @given(policies())
 def test_sql_and_python_agree(filled: Filled, drawn: PolicyFile) -> None:

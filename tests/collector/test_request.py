@@ -4,7 +4,7 @@ import base64
 from urllib.parse import urlencode
 
 import pytest
-from hypothesis import given, settings
+from hypothesis import given
 from hypothesis import strategies as st
 
 from collector.codec import Decoder, choose
@@ -65,7 +65,6 @@ def test_any_query_string_is_read_or_refused(raw: bytes):
         assert error.code > 0  # noqa: PT017
 
 
-@settings(deadline=None)
 @given(st.binary(max_size=300), st.text(max_size=30))
 def test_any_form_is_read_or_refused(body: bytes, boundary: str):
     try:

@@ -1,6 +1,6 @@
 """Fuzzes what reads hostile bytes, each target for SECONDS (60): the wire parsers with atheris, and with cargo
-and a C++ compiler the native engine's `feed` with libFuzzer. Ends with 1 when something was found; what did
-it is in .fuzz/.
+and a C++ compiler the native engine's `feed` with libFuzzer; what makes one fail is in .fuzz/. Then the property tests
+with new examples, once through and again while SECONDS last. Ends with 1 when something was found.
 
     SECONDS=600 python tests/fuzz/run.py
 """
@@ -11,6 +11,7 @@ import os
 import shutil
 import subprocess
 import sys
+import time
 from pathlib import Path
 
 ROOT = Path(__file__).parents[2]
@@ -22,6 +23,7 @@ SANITIZER = (
     "-Cllvm-args=-sanitizer-coverage-trace-compares"
 )
 BUILD_SECONDS = 900
+PASS_SECONDS = 1800
 
 
 def limits(seconds: int) -> list[str]:
@@ -65,6 +67,14 @@ def feed(seconds: int) -> bool:
     )
 
 
+def properties(seconds: int) -> bool:
+    command = [sys.executable, "-m", "pytest", "-n", "2", "-m", "hypothesis", "--hypothesis-profile", "anew"]
+    end = time.monotonic() + seconds
+    while (fine := run(command, PASS_SECONDS)) and time.monotonic() < end:
+        pass
+    return fine
+
+
 def main() -> int:
     seconds = int(os.environ.get("SECONDS", "60"))
     fine = wire(seconds)
@@ -72,7 +82,7 @@ def main() -> int:
         fine = feed(seconds) and fine
     else:
         print("the native engine is not fuzzed: that takes cargo, rustc and a C++ compiler", flush=True)
-    return 0 if fine else 1
+    return 0 if properties(seconds) and fine else 1
 
 
 if __name__ == "__main__":

@@ -8,7 +8,7 @@ from pathlib import Path
 
 import pytest
 import zstandard
-from hypothesis import given, settings
+from hypothesis import given
 from hypothesis import strategies as st
 
 from sensor.packets import capture
@@ -224,7 +224,6 @@ def test_too_many_interfaces(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) ->
     assert "too many" in damaged(put(tmp_path, section("<") + interface("<", 1) * 3 + NG))[1].reason
 
 
-@settings(deadline=None)
 @given(st.sampled_from([WHOLE, NG, gzip.compress(WHOLE), zstandard.compress(NG)]), st.data())
 def test_no_bytes_crash_it(
     tmp_path_factory: pytest.TempPathFactory, whole: bytes, data: st.DataObject

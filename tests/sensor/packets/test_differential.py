@@ -122,7 +122,7 @@ def change(taken: list[Frame], what: str, where: int, number: int, value: int) -
         taken[at] = dataclasses.replace(one, link=(0, 1, 9, 101, 113, 239, 276, 999)[value % 8])
 
 
-@settings(max_examples=400, deadline=None)
+@settings(max_examples=400)
 @given(
     st.lists(st.sampled_from(sorted(SCENARIOS)), min_size=1, max_size=2),
     st.booleans(),
@@ -142,7 +142,7 @@ def test_damaged(
     agree(taken, WATCHES[watch], LIMITS[limits], chunk)
 
 
-@settings(max_examples=200, deadline=None)
+@settings(max_examples=200)
 @given(
     st.lists(st.tuples(st.integers(0, 3 * SECOND), st.binary(max_size=120)), max_size=8),
     st.sampled_from((1, 101)),

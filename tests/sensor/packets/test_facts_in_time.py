@@ -500,7 +500,7 @@ def mangled(draw: st.DrawFn) -> list[Frame]:
     return frames
 
 
-@settings(deadline=None, max_examples=60)
+@settings(max_examples=60)
 @given(mangled(), st.sampled_from(WATCHES), st.sampled_from([LIMITS, SMALL]), st.data())
 def test_any_frames_in_any_batches(
     frames: list[Frame], watch: Watch, limits: object, data: st.DataObject

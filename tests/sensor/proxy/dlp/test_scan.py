@@ -113,14 +113,14 @@ def test_steps_give_the_same_and_pause(config):
     assert result == [dlp.scan([text], config)]
 
 
-@settings(max_examples=150, deadline=None)
+@settings(max_examples=150)
 @given(st.text(max_size=400), st.text(max_size=40))
 def test_any_text_is_scanned_without_an_error(config, text, hint):
     for hit in found(text, config, hint=hint):
         assert 0 <= hit.start <= hit.end <= len(text)
 
 
-@settings(max_examples=100, deadline=None)
+@settings(max_examples=100)
 @given(
     st.lists(
         st.sampled_from(

@@ -1,6 +1,6 @@
 import time
 
-from hypothesis import given, settings
+from hypothesis import given
 from hypothesis import strategies as st
 
 from sensor.proxy.providers import form
@@ -20,7 +20,6 @@ def read(data: bytes, portions: list[int], keep: int = 1_000, delimiter: bytes =
 
 
 @given(st.lists(st.binary(max_size=40), max_size=5), places)
-@settings(deadline=None)
 def test_what_is_written_is_read_in_any_portions(data: list[bytes], portions: list[int]) -> None:
     data = [one for one in data if b"--b" not in one]
     found = read(form.write([(FIELD, one) for one in data], b"b"), portions)
@@ -28,7 +27,6 @@ def test_what_is_written_is_read_in_any_portions(data: list[bytes], portions: li
 
 
 @given(st.binary(max_size=300), places)
-@settings(deadline=None)
 def test_any_bytes_in_any_portions(data: bytes, portions: list[int]) -> None:
     data = data.replace(b"\x00", b"\r\n--b").replace(b"\x01", b"\r\n\r\n")
     one, other = read(data, portions), read(data, [])

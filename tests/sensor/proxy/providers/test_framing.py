@@ -25,7 +25,7 @@ def frames(kind: str, data: bytes, portions: list[int]) -> list[framing.Frame]:
     st.lists(st.sampled_from([b"data: x", b"\n", b"\r", b"\r\n", b":c", b"event: e", b"{}", aws("n", {})])),
     places,
 )
-@settings(max_examples=300, deadline=None)
+@settings(max_examples=300)
 def test_no_byte_is_lost_and_portions_do_not_matter(
     kind: str, parts: list[bytes], portions: list[int]
 ) -> None:

@@ -259,7 +259,7 @@ def test_what_is_too_deep_or_too_much_is_cut_and_bounded() -> None:
     st.sampled_from(ALL),
     st.sampled_from(["/v1/chat/completions", "/mcp", "/x", "/api/chat", "/model/m/invoke"]),
 )
-@settings(max_examples=150, deadline=None)
+@settings(max_examples=150)
 def test_any_document_is_read_without_an_error(tree: Any, service: str, path: str) -> None:
     request = post(path, tree)
     found = recognise(request, service)
@@ -286,7 +286,7 @@ planted = st.recursive(
     st.sampled_from(ALL),
     st.sampled_from(["/v1/chat/completions", "/v1/responses", "/x", "/api/chat"]),
 )
-@settings(max_examples=150, deadline=None)
+@settings(max_examples=150)
 def test_no_text_is_missed_or_left(tree: Any, service: str, path: str) -> None:
     request = post(path, tree)
     found = recognise(request, service)
@@ -317,7 +317,7 @@ def test_no_text_is_missed_or_left(tree: Any, service: str, path: str) -> None:
         ]
     ),
 )
-@settings(max_examples=150, deadline=None)
+@settings(max_examples=150)
 def test_any_bytes_are_read_without_an_error(data: bytes, service: str, kind: str) -> None:
     request = post("/upload", data, content_type=kind)
     found = recognise(request, service)

@@ -78,7 +78,7 @@ def test_what_a_vendor_says_is_read(row: dict[str, Any]) -> None:
 
 @pytest.mark.parametrize("row", TALKS, ids=name)
 @given(portions=places)
-@settings(max_examples=8, deadline=None)
+@settings(max_examples=8)
 def test_portions_do_not_matter(row: dict[str, Any], portions: list[int]) -> None:
     said, _ = reply(row)
     data = b"".join(said.events) or said.data
@@ -86,7 +86,7 @@ def test_portions_do_not_matter(row: dict[str, Any], portions: list[int]) -> Non
 
 
 @given(st.sampled_from(TALKS), places, st.sampled_from(["gzip", "deflate", "zstd"]))
-@settings(max_examples=40, deadline=None)
+@settings(max_examples=40)
 def test_content_codings_do_not_matter(row: dict[str, Any], portions: list[int], coding: str) -> None:
     said, _ = reply(row)
     data = b"".join(said.events) or said.data
@@ -101,7 +101,7 @@ def test_a_coding_we_do_not_know_is_cut() -> None:
 
 
 @given(st.binary(max_size=400), st.sampled_from(KINDS), st.sampled_from([101, 200, 429]), places)
-@settings(max_examples=200, deadline=None)
+@settings(max_examples=200)
 def test_any_bytes_in_any_portions(data: bytes, kind: str, status: int, portions: list[int]) -> None:
     if status == 101:
         read(data, kind, status, portions)  # messages are what their sender made of them
@@ -110,7 +110,7 @@ def test_any_bytes_in_any_portions(data: bytes, kind: str, status: int, portions
 
 
 @given(st.lists(trees, max_size=4), places)
-@settings(max_examples=150, deadline=None)
+@settings(max_examples=150)
 def test_any_events_in_any_portions(of: list[Any], portions: list[int]) -> None:
     for data, kind in (
         (b"".join(f"data: {json.dumps(event)}\n\n".encode() for event in of), "text/event-stream"),

@@ -38,7 +38,7 @@ def deltas(*parts: str) -> bytes:
 
 @pytest.mark.parametrize("row", HELD, ids=name)
 @given(portions=places)
-@settings(max_examples=6, deadline=None)
+@settings(max_examples=6)
 def test_every_vendor_s_answer_is_restored(row: dict[str, Any], portions: list[int]) -> None:
     found, _ = provider(row)
     said, _ = reply(row)
@@ -76,7 +76,7 @@ def test_every_vendor_s_answer_is_restored(row: dict[str, Any], portions: list[i
     ),
     places,
 )
-@settings(max_examples=200, deadline=None)
+@settings(max_examples=200)
 def test_a_placeholder_may_span_events_anywhere(parts: list[str], portions: list[int]) -> None:
     whole = "".join(parts)
     for placeholder, original in ORIGINALS.items():
@@ -215,13 +215,13 @@ def test_a_long_event_passes_as_it_is(monkeypatch: pytest.MonkeyPatch) -> None:
     ),
     places,
 )
-@settings(max_examples=200, deadline=None)
+@settings(max_examples=200)
 def test_other_bytes_pass_unchanged(data: bytes, kind: str, portions: list[int]) -> None:
     assert restore(data, kind, portions) == data
 
 
 @given(st.lists(trees, max_size=5), places)
-@settings(max_examples=150, deadline=None)
+@settings(max_examples=150)
 def test_any_events_pass_in_any_portions(of: list[Any], portions: list[int]) -> None:
     for data, kind in (
         (b"".join(f"data: {json.dumps(event)}\n\n".encode() for event in of), STREAM),
@@ -234,7 +234,7 @@ def test_any_events_pass_in_any_portions(of: list[Any], portions: list[int]) -> 
 @given(
     st.lists(st.sampled_from(["<CARD", "_1>", "<CARD_1>", "a < b", "ü", "<X_9>", "\n"]), max_size=9), places
 )
-@settings(max_examples=100, deadline=None)
+@settings(max_examples=100)
 def test_plain_text_streams(parts: list[str], portions: list[int]) -> None:
     whole = "".join(parts)
     got = restore(whole.encode(), "text/plain; charset=utf-8", portions).decode()

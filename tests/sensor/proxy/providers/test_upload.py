@@ -1,6 +1,6 @@
 import hashlib
 
-from hypothesis import given, settings
+from hypothesis import given
 from hypothesis import strategies as st
 
 from sensor.proxy.providers import Request, Upload, form, recognise
@@ -21,7 +21,6 @@ def start(kind: str, method: str = "POST", path: str = "/v1/files") -> Upload:
 
 
 @given(st.binary(max_size=500), places)
-@settings(deadline=None)
 def test_a_form_s_files_are_hashed_as_they_pass(data: bytes, portions: list[int]) -> None:
     data = data.replace(b"--b", b"")
     upload = start("multipart/form-data; boundary=b")

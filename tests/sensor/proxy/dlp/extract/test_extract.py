@@ -349,7 +349,7 @@ TYPES = [
 ]
 
 
-@settings(max_examples=300, deadline=None)
+@settings(max_examples=300)
 @given(st.sampled_from(SEEDS), st.sampled_from(TYPES), st.data())
 def test_damaged_files_raise_nothing(seed, kind, data):
     body = bytearray(seed)
@@ -360,7 +360,7 @@ def test_damaged_files_raise_nothing(seed, kind, data):
     assert all(hit.data_class in dlp.PROBLEMS for hit in found.problems)
 
 
-@settings(max_examples=200, deadline=None)
+@settings(max_examples=200)
 @given(st.binary(max_size=300), st.text(max_size=30))
 def test_any_bytes_raise_nothing(body, kind):
     extract(body, kind)
