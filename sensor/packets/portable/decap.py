@@ -27,12 +27,15 @@ from sensor.packets.portable.headers import (
     u16,
     u32,
 )
+from sensor.packets.portable.tags import ether_type, llc
 from sensor.packets.portable.tunnels import gre, in_udp
+from sensor.packets.portable.wlan import radiotap, wlan
 from sensor.wire.cursor import Malformed
 
 _v4 = Struct(">BxHHHxB2x8s").unpack_from
 _v6 = Struct(">B3xHB1x32s").unpack_from
 _tcp = Struct(">4sI4xBB").unpack_from
+_pktap = Struct("<3I").unpack_from
 
 Step = tuple["Callable[[int, int], Next]", int, int]
 Next = Step | Found
@@ -106,7 +109,7 @@ class Decap:
             return self._mpls, at, wire
         if kind == ethernet.ETH_TYPE_PPPoE:
             return self._pppoe, at, wire
-        return OTHER
+        return ether_type(self, kind, at, wire)
 
     def _vlan(self, at: int, wire: int) -> Next:
         self.vlan = u16(self.data, at)[0] & 0x0FFF
@@ -176,10 +179,30 @@ class Decap:
             at += size + 3 & ~3
 
     def _arcnet(self, at: int, wire: int) -> Next:
-        """RFC 1201: protocol identifiers."""
-        steps = {212: self.ipv4, 196: self.ipv6}
-        kind = self.data[at + 2]
-        return (steps[kind], at + 6, wire - 6) if kind in steps else OTHER
+        """Protocol identifiers of RFC 1201, whose header has a sequence number, and of RFC 1051."""
+        steps = {240: (self.ipv4, 3), 212: (self.ipv4, 6), 196: (self.ipv6, 6)}
+        step, header = steps.get(self.data[at + 2], (None, 0))
+        return (step, at + header, wire - header) if step else OTHER
+
+    def _arcnet_linux(self, at: int, wire: int) -> Next:
+        return self._arcnet(at + 2, wire - 2)  # an offset before the protocol
+
+    def _fddi(self, at: int, wire: int) -> Next:
+        return llc(self, at + 13, wire - 13)  # frame control and addresses
+
+    def wlan(self, at: int, wire: int) -> Next:
+        return wlan(self, at, wire)
+
+    def _radiotap(self, at: int, wire: int) -> Next:
+        return radiotap(self, at, wire)
+
+    def _pktap(self, at: int, wire: int) -> Next:
+        """What macOS's tcpdump writes: length, record type, link type."""
+        size, kind, link = _pktap(self.data, at)
+        first = self._LINKS.get(link)
+        if kind != 1 or first is None or link in (258, 149):
+            raise Malformed("PKTAP without a packet")
+        return first.__get__(self), at + size, wire - size
 
     # Network layer
 
@@ -306,4 +329,10 @@ class Decap:
         276: _cooked2,
         239: _nflog,
         pcap.DLT_ARCNET: _arcnet,
+        129: _arcnet_linux,
+        pcap.DLT_FDDI: _fddi,
+        105: wlan,
+        127: _radiotap,
+        258: _pktap,
+        149: _pktap,  # the second of the private link types, which older macOS took
     }

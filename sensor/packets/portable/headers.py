@@ -13,9 +13,12 @@ from dpkt import ip
 
 TCP, UDP = ip.IP_PROTO_TCP, ip.IP_PROTO_UDP
 UNDECODABLE, OTHER, TUNNELLED = "undecodable", "other", "tunnelled"
-VXLAN, GENEVE, GTPU, TEREDO = (4789, 8472), 6081, 2152, 3544
-_TUNNEL_PORTS = frozenset(port.to_bytes(2, "big") for port in (*VXLAN, GENEVE, GTPU, TEREDO))
-_TEREDO = TEREDO.to_bytes(2, "big")
+VXLAN, GENEVE, GTPU, TEREDO, GRE, TZSP, CAPWAP = (4789, 8472), 6081, 2152, 3544, 4754, 37008, 5247
+# Ports of tunnels, as a datagram's target; and those of which either side's counts.
+_TUNNEL_PORTS = frozenset(
+    port.to_bytes(2, "big") for port in (*VXLAN, GENEVE, GTPU, TEREDO, GRE, TZSP, CAPWAP)
+)
+_EITHER_PORTS = frozenset(port.to_bytes(2, "big") for port in (TEREDO, CAPWAP))
 
 u16 = Struct(">H").unpack_from
 u32 = Struct(">I").unpack_from
@@ -84,7 +87,7 @@ def plain(data: bytes) -> Header | None:
         if header < 20 or header > size:
             return None
         return True, key, seq, flags, data, ports + header, min(end, have), size - header, mark
-    if protocol != UDP or size < 8 or key[-2:] in _TUNNEL_PORTS or key[-4:-2] == _TEREDO:
+    if protocol != UDP or size < 8 or key[-2:] in _TUNNEL_PORTS or key[-4:-2] in _EITHER_PORTS:
         return None
     mark = mark if ports == 34 else 0
     return False, key, 0, 0, data, ports + 8, min(end, have), size - 8, mark

@@ -7,7 +7,19 @@ from typing import TYPE_CHECKING
 
 from dpkt import ethernet
 
-from sensor.packets.portable.headers import GENEVE, GTPU, OTHER, TEREDO, VXLAN, u16, u32
+from sensor.packets.portable.headers import (
+    CAPWAP,
+    GENEVE,
+    GRE,
+    GTPU,
+    OTHER,
+    TEREDO,
+    TUNNELLED,
+    TZSP,
+    VXLAN,
+    u16,
+    u32,
+)
 from sensor.wire.cursor import Malformed
 
 if TYPE_CHECKING:
@@ -26,7 +38,12 @@ def gre(decap: Decap, at: int, wire: int) -> Next:
     at, wire = at + header, max(wire - header, 0)
     if kind in (0x88BE, 0x22EB):
         return _erspan(decap, at, wire, kind == 0x22EB, flags & 0x1000 > 0)
+    if kind == 0x6400 and flags == 0x2001:  # MikroTik's Ethernet over IP: length, its number in little endian
+        decap.enter(f"eoip:{int.from_bytes(decap.data[at - 2 : at], 'little')}")
+        return decap.ethernet, at, wire
     decap.enter("gre")
+    if kind & 0xFE0F == 0x8200:  # Aruba's access points, by priority
+        return decap.wlan, at, wire
     if kind == ethernet.ETH_TYPE_TEB:
         return decap.ethernet, at, wire
     if kind == ethernet.ETH_TYPE_PPP:
@@ -49,6 +66,7 @@ def _erspan(decap: Decap, at: int, wire: int, third: bool, sequenced: bool) -> N
 
 # EtherTypes by which a tunnel is known whose reserved bits are set: clients may have its port, and answers look so too.
 _FRAMES = frozenset((0x0800, 0x86DD, 0x0806, 0x8100, 0x88A8, 0x9100, 0x8847, 0x8848, 0x8864))
+_FRAMES |= {0x88E5, 0x88E7, 0x8903, 0x8909, 0x8926, 0x893F}
 _GENEVE = frozenset((0x0800, 0x86DD, 0x6558))
 
 
@@ -117,9 +135,47 @@ def _teredo(decap: Decap, at: int, wire: int) -> Next | None:
     return decap.ipv6, inner, wire - (inner - at)
 
 
+def _gre_in_udp(decap: Decap, at: int, wire: int) -> Next | None:
+    """RFC 8086 3: no routing, no version; what else comes to this port has no such header."""
+    if len(decap.data) < at + 4:
+        return None
+    flags, kind = u16(decap.data, at)[0], u16(decap.data, at + 2)[0]
+    if flags & ~0xB000 or not (kind in _FRAMES or kind == ethernet.ETH_TYPE_TEB):
+        return None
+    return gre(decap, at, wire)
+
+
+def _tzsp(decap: Decap, at: int, wire: int) -> Next | None:
+    """How MikroTik and others send copies: version 1, received or sent, Ethernet; fields up to one of type 1."""
+    data, inner = decap.data, at + 4
+    if data[at:inner] not in (b"\1\0\0\1", b"\1\1\0\1"):
+        return None
+    while data[inner : inner + 1] not in (b"\1", b""):
+        inner += 1 if data[inner] == 0 else 2 + int.from_bytes(data[inner + 1 : inner + 2], "big")
+    inner += 1
+    if len(data) < inner + 14 or u16(data, inner + 12)[0] not in _FRAMES:
+        return None
+    decap.enter("tzsp")
+    return decap.ethernet, inner, wire - (inner - at)
+
+
+def _capwap(decap: Decap, at: int, wire: int) -> Next | None:
+    """RFC 5415 4.3: a controller's data channel. Version 0, binding 1 (IEEE 802.11), no keep-alive."""
+    if len(decap.data) < at + 4:
+        return None
+    word = u32(decap.data, at)[0]
+    header = word >> 17 & 0x7C  # in words
+    if word & 0xFF003E0F != 0x200 or header < 8:
+        return None
+    decap.enter("capwap")
+    if word & 0x80:  # a fragment
+        return TUNNELLED
+    return decap.wlan if word & 0x100 else decap.ethernet, at + header, wire - header
+
+
 def in_udp(decap: Decap, source: int, target: int, at: int, wire: int) -> Next | None:
     """What a datagram's ports say it carries. `None`: an ordinary one."""
-    reader = _BY_PORT.get(target) or (_teredo if source == TEREDO else None)
+    reader = _BY_PORT.get(target) or _BY_EITHER.get(target) or _BY_EITHER.get(source)
     return None if reader is None else reader(decap, at, wire)
 
 
@@ -127,5 +183,7 @@ _BY_PORT: dict[int, Callable[[Decap, int, int], Next | None]] = {
     **dict.fromkeys(VXLAN, _vxlan),
     GENEVE: _geneve,
     GTPU: _gtpu,
-    TEREDO: _teredo,
+    GRE: _gre_in_udp,
+    TZSP: _tzsp,
 }
+_BY_EITHER = {TEREDO: _teredo, CAPWAP: _capwap}

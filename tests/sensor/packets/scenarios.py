@@ -239,6 +239,25 @@ def over_udp(port: int, head: bytes) -> Callable[[bytes], bytes]:
     return lambda raw: ethernet(ipv4(udp(head + raw, 40_000, port), 17, "10.9.9.1", "10.9.9.2", ident=9))
 
 
+SNAP = b"\xaa\xaa\3\0\0\0"
+
+
+def wlan(raw: bytes, way: int, kind: int = 0x08, order: int = 0, several: bool = False) -> bytes:
+    """An Ethernet frame as a data frame of 802.11; `way`: its flags from and to the distribution system."""
+    target, source, station = raw[:6], raw[6:12], b"\2\0\0\0\0\x09"
+    places = {0: (target, source, station), 1: (station, source, target), 2: (target, station, source)}
+    first, second, third = places.get(way, (station, station, target))
+    head = bytes((kind, way | order, 0, 0)) + first + second + third + b"\x10\0"
+    head += source if way == 3 else b""
+    head += (b"\x80\0" if several else b"\0\0") if kind & 0x80 else b""
+    return head + (bytes(4) if order else b"") + (raw if several else SNAP + raw[12:])
+
+
+def swapped(raw: bytes) -> bytes:
+    """As Cisco's access points send it: the first field the other way round."""
+    return raw[1::-1] + raw[2:]
+
+
 WRAPS: dict[str, tuple[Callable[[bytes], bytes], int]] = {
     "vlan": (lambda raw: raw[:12] + b"\x88\xa8\0\7\x81\0\0\x2a" + raw[12:], 1),
     "mpls": (lambda raw: ethernet(b"\0\0\x10\0" + b"\0\0\x21\xff" + raw[14:], 0x8847), 1),
@@ -262,6 +281,28 @@ WRAPS: dict[str, tuple[Callable[[bytes], bytes], int]] = {
     "6in4": (lambda raw: ethernet(ipv4(ipv6(raw[34:], 6), 41)), 1),
     "teredo": (lambda raw: over_udp(3_544, b"")(ipv6(raw[34:], 6)), 1),
     "ah": (lambda raw: ethernet(ipv4(b"\6\4" + bytes(22) + raw[34:], 51, ident=5)), 1),
+    "snap": (lambda raw: raw[:12] + vec(2, SNAP + raw[12:]), 1),
+    "vn-tag": (lambda raw: raw[:12] + b"\x89\x26" + bytes(4) + raw[12:], 1),
+    "e-tag": (lambda raw: raw[:12] + b"\x89\x3f" + bytes(6) + raw[12:], 1),
+    "metadata": (lambda raw: raw[:12] + b"\x89\x09\1\1\0\1\0\7" + raw[12:], 1),
+    "macsec": (lambda raw: raw[:12] + b"\x88\xe5\x20\0" + bytes(12) + raw[12:], 1),
+    "macsec2": (lambda raw: raw[:12] + b"\x88\xe5\x40\0" + bytes(4) + raw[12:], 1),
+    "pbb": (lambda raw: ethernet(b"\0\0\1\2" + raw, 0x88E7), 1),
+    "fabricpath": (lambda raw: ethernet(b"\0\x60" + raw, 0x8903), 1),
+    "fddi": (lambda raw: b"\x50" + raw[:12] + SNAP + raw[12:], 10),
+    "arcnet": (lambda raw: bytes((1, 2, 212, 0, 0, 0)) + raw[14:], 7),
+    "arcnet2": (lambda raw: bytes((1, 2, 0, 0, 240)) + raw[14:], 129),
+    "pktap": (lambda raw: struct.pack("<3I96x", 108, 1, 1) + raw, 258),
+    "pktap2": (lambda raw: struct.pack("<3I96x", 108, 1, 12) + raw[14:], 149),
+    "wlan": (lambda raw: wlan(raw, 2), 105),
+    "radiotap": (lambda raw: b"\0\0\x0c\0" + bytes(8) + wlan(raw, 1, 0x88, 0x80), 127),
+    "a-msdu": (lambda raw: wlan(raw[:12] + vec(2, SNAP + raw[12:]), 3, 0x88, 0, True), 105),
+    "eoip": (lambda raw: gre(raw, 0x6400, 0x2001, struct.pack(">H", len(raw)) + b"\7\0"), 1),
+    "aruba": (lambda raw: gre(wlan(raw, 1, 0x88), 0x8240), 1),
+    "gre in udp": (over_udp(4_754, b"\0\0\x65\x58"), 1),
+    "tzsp": (over_udp(37_008, b"\1\0\0\1\x0a\1\xc8\0\1"), 1),
+    "capwap": (over_udp(5_247, b"\0\x10\x02\0" + bytes(4)), 1),
+    "capwap2": (lambda raw: over_udp(5_247, b"\0\x10\x03\0" + bytes(4))(swapped(wlan(raw, 1))), 1),
     "options": (lambda raw: ethernet(ipv6(b"\x3c" + bytes(7) + b"\6" + bytes(7) + raw[34:], 0), 0x86DD), 1),
 }  # fmt: skip
 
@@ -351,7 +392,7 @@ SCENARIOS: dict[str, Callable[[], list[Frame]]] = {
 
 def seed(frames: Iterable[Frame], choice: int) -> bytes:
     """The frames as `sensor/packets/core/src/fuzzing.rs` reads them, times aside."""
-    links = (1, 1, 1, 101, 113, 239, 276, 9)
+    links = (1, 1, 127, 101, 113, 239, 276, 258)
     known = [(links.index(one.link), one.data[:2_047]) for one in frames if one.link in links]
     return bytes((choice,)) + b"".join(bytes((1, link)) + vec(2, data) for link, data in known)
 

@@ -119,7 +119,9 @@ def change(taken: list[Frame], what: str, where: int, number: int, value: int) -
         by = (-5, -1, 1, 6, 59, 61, 130, 400)[value % 8] * SECOND
         taken[at:] = [dataclasses.replace(each, time=each.time + by) for each in taken[at:]]
     elif what == "link":
-        taken[at] = dataclasses.replace(one, link=(0, 1, 9, 101, 113, 239, 276, 999)[value % 8])
+        taken[at] = dataclasses.replace(
+            one, link=(0, 1, 9, 10, 101, 105, 113, 127, 129, 239, 258, 276, 999)[value % 13]
+        )
 
 
 @settings(max_examples=400)
@@ -145,7 +147,7 @@ def test_damaged(
 @settings(max_examples=200)
 @given(
     st.lists(st.tuples(st.integers(0, 3 * SECOND), st.binary(max_size=120)), max_size=8),
-    st.sampled_from((1, 101)),
+    st.sampled_from((1, 101, 105, 127, 258)),
 )
 def test_any_bytes(raws: list[tuple[int, bytes]], link: int) -> None:
     agree([Frame(time, link, raw, len(raw)) for time, raw in raws], Watch(all=True), SMALL)

@@ -104,6 +104,11 @@ pub fn tunnel_text(tunnels: &[Tunnel]) -> String {
             Tunnel::Ipip => write!(text, "ipip"),
             Tunnel::Gtpu(id) => write!(text, "gtpu:{id}"),
             Tunnel::Teredo => write!(text, "teredo"),
+            Tunnel::Pbb(id) => write!(text, "pbb:{id}"),
+            Tunnel::Fabricpath => write!(text, "fabricpath"),
+            Tunnel::Eoip(id) => write!(text, "eoip:{id}"),
+            Tunnel::Capwap => write!(text, "capwap"),
+            Tunnel::Tzsp => write!(text, "tzsp"),
         };
     }
     text

@@ -49,6 +49,7 @@ mod socks;
 mod source;
 mod stream;
 mod table;
+mod tags;
 mod tls;
 mod totals;
 mod tunnel;
@@ -57,6 +58,7 @@ mod walk;
 mod watch;
 mod wheel;
 mod wire;
+mod wlan;
 mod zstd;
 
 /// `sensor._core`.

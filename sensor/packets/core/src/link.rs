@@ -3,6 +3,7 @@
 use crate::bytes::{array, be16, be32, from, u8_at};
 use crate::ip;
 use crate::table::{Key, Side};
+use crate::{tags, wlan};
 
 /// LINKTYPE_ETHERNET
 pub const ETHERNET: u32 = 1;
@@ -17,6 +18,11 @@ pub enum Tunnel {
     Ipip,
     Gtpu(u32),
     Teredo,
+    Pbb(u32),
+    Fabricpath,
+    Eoip(u16),
+    Capwap,
+    Tzsp,
 }
 
 /// Outermost first. Most frames have none, and an empty list allocates nothing.
@@ -97,6 +103,7 @@ impl<'a> Rest<'a> {
 pub enum Next<'a> {
     Ethernet(Rest<'a>),
     Type(u16, Rest<'a>),
+    Wlan(Rest<'a>),
     Ppp(Rest<'a>),
     Ip(Rest<'a>),
     Ipv4(Rest<'a>),
@@ -147,6 +154,7 @@ impl<'a> Decoder<'a> {
                 Next::Done(found) => return found,
                 Next::Ethernet(rest) => self.ethernet(rest),
                 Next::Type(kind, rest) => self.ether_type(kind, rest),
+                Next::Wlan(rest) => wlan::wlan(self, rest),
                 Next::Ppp(rest) => ppp(rest),
                 Next::Ip(rest) => any_ip(rest),
                 Next::Ipv4(rest) => self.ipv4(rest),
@@ -200,7 +208,7 @@ impl<'a> Decoder<'a> {
                 let body = rest.skip(6);
                 Some(Next::Ppp(body.limit(length.min(body.wire))))
             }
-            _ => Some(Next::Done(Found::Other)),
+            _ => tags::ether_type(self, kind, rest),
         }
     }
 }
@@ -208,6 +216,7 @@ impl<'a> Decoder<'a> {
 /// The other LINKTYPE values of tcpdump.org.
 fn first(link: u32, rest: Rest<'_>) -> Option<Next<'_>> {
     Some(match link {
+        ETHERNET => Next::Ethernet(rest),
         12 | 14 | 101 => Next::Ip(rest),
         228 => Next::Ipv4(rest),
         229 => Next::Ipv6(rest),
@@ -219,7 +228,12 @@ fn first(link: u32, rest: Rest<'_>) -> Option<Next<'_>> {
         113 => Next::Type(be16(rest.data, 14)?, rest.skip(16)),
         276 => Next::Type(be16(rest.data, 0)?, rest.skip(20)),
         239 => nflog(rest)?,
-        7 => arcnet(rest)?,
+        7 => arcnet(rest, 2)?,
+        129 => arcnet(rest, 4)?,         // Linux: an offset before the protocol
+        10 => tags::llc(rest.skip(13))?, // FDDI: frame control and addresses
+        105 => Next::Wlan(rest),
+        127 => wlan::radiotap(rest)?,
+        258 | 149 => pktap(rest)?,
         _ => Next::Done(Found::Undecodable),
     })
 }
@@ -288,11 +302,22 @@ fn nflog(rest: Rest<'_>) -> Option<Next<'_>> {
     }
 }
 
-/// RFC 1201: protocol identifiers 212 (IP), 213 (ARP).
-fn arcnet(rest: Rest<'_>) -> Option<Next<'_>> {
-    match u8_at(rest.data, 2)? {
-        212 => Some(Next::Ipv4(rest.skip(6))),
-        196 => Some(Next::Ipv6(rest.skip(6))),
+/// Protocol identifiers of RFC 1201, whose header has a sequence number, and of RFC 1051.
+fn arcnet(rest: Rest<'_>, kind: usize) -> Option<Next<'_>> {
+    match u8_at(rest.data, kind)? {
+        240 => Some(Next::Ipv4(rest.skip(kind.saturating_add(1)))),
+        212 => Some(Next::Ipv4(rest.skip(kind.saturating_add(4)))),
+        196 => Some(Next::Ipv6(rest.skip(kind.saturating_add(4)))),
         _ => Some(Next::Done(Found::Other)),
     }
+}
+
+/// What macOS's tcpdump writes, also as the second of the private link types: length, record type, link type.
+fn pktap(rest: Rest<'_>) -> Option<Next<'_>> {
+    let word = |at| array(rest.data, at).map(u32::from_le_bytes);
+    let (length, kind, link) = (word(0)?, word(4)?, word(8)?);
+    if kind != 1 || matches!(link, 258 | 149) {
+        return None;
+    }
+    first(link, rest.skip(usize::try_from(length).ok()?))
 }

@@ -50,6 +50,17 @@ pub fn gre<'a>(decoder: &mut Decoder<'_>, rest: Rest<'a>) -> Option<Next<'a>> {
             let optional = u8_at(body.data, 11)? & 1 != 0;
             Some(Next::Ethernet(body.skip(if optional { 20 } else { 12 })))
         }
+        0x6400 if flags == 0x2001 => {
+            // MikroTik's Ethernet over IP: length, and the tunnel's number in little endian.
+            let id = u16::from_le_bytes(array(rest.data, 6)?);
+            decoder.enter(Tunnel::Eoip(id))?;
+            Some(Next::Ethernet(body))
+        }
+        _ if kind & 0xfe0f == 0x8200 => {
+            // Aruba's access points, by priority.
+            decoder.enter(Tunnel::Gre)?;
+            Some(Next::Wlan(body))
+        }
         0x6558 => {
             decoder.enter(Tunnel::Gre)?;
             Some(Next::Ethernet(body))
@@ -77,14 +88,22 @@ pub fn in_udp<'a>(
         4789 | 8472 => vxlan(decoder, body),
         6081 => geneve(decoder, body),
         2152 => gtpu(decoder, body),
-        _ if source == 3544 || target == 3544 => teredo(decoder, body),
-        _ => None,
+        4754 => gre_in_udp(decoder, body),
+        37008 => tzsp(decoder, body),
+        3544 => teredo(decoder, body),
+        5247 => capwap(decoder, body),
+        _ => match source {
+            3544 => teredo(decoder, body),
+            5247 => capwap(decoder, body),
+            _ => None,
+        },
     }
 }
 
 /// EtherTypes by which a tunnel is known whose reserved bits are set: clients may have its port, and answers look so too.
 fn is_frame(kind: u16) -> bool {
     matches!(kind, 0x0800 | 0x86dd | 0x0806 | 0x8100 | 0x88a8 | 0x9100 | 0x8847 | 0x8848 | 0x8864)
+        || matches!(kind, 0x88e5 | 0x88e7 | 0x8903 | 0x8909 | 0x8926 | 0x893f)
 }
 
 /// RFC 7348 5: the I flag must be set; 0x80 is a group policy's.
@@ -151,4 +170,49 @@ fn teredo<'a>(decoder: &mut Decoder<'_>, body: Rest<'a>) -> Option<Option<Next<'
         return None;
     }
     Some(decoder.enter(Tunnel::Teredo).map(|()| Next::Ipv6(inner)))
+}
+
+/// RFC 8086 3: no routing, no version; what else comes to this port has no such header.
+fn gre_in_udp<'a>(decoder: &mut Decoder<'_>, body: Rest<'a>) -> Option<Option<Next<'a>>> {
+    let (flags, kind) = (be16(body.data, 0)?, be16(body.data, 2)?);
+    if flags & !0xb000 != 0 || !(is_frame(kind) || kind == 0x6558) {
+        return None;
+    }
+    Some(gre(decoder, body))
+}
+
+/// How MikroTik and others send copies: version 1, received or sent, Ethernet; then fields up to one of type 1.
+fn tzsp<'a>(decoder: &mut Decoder<'_>, body: Rest<'a>) -> Option<Option<Next<'a>>> {
+    if !matches!(array(body.data, 0)?, [1, 0 | 1, 0, 1]) {
+        return None;
+    }
+    let mut at = 4_usize;
+    loop {
+        let length = match u8_at(body.data, at)? {
+            0 => 1,
+            1 => break,
+            _ => usize::from(u8_at(body.data, at.saturating_add(1))?).saturating_add(2),
+        };
+        at = at.saturating_add(length);
+    }
+    let inner = body.skip(at.saturating_add(1));
+    if !is_frame(be16(inner.data, 12)?) {
+        return None;
+    }
+    Some(decoder.enter(Tunnel::Tzsp).map(|()| Next::Ethernet(inner)))
+}
+
+/// RFC 5415 4.3: a controller's data channel. Version 0, binding 1 (IEEE 802.11), no keep-alive.
+fn capwap<'a>(decoder: &mut Decoder<'_>, body: Rest<'a>) -> Option<Option<Next<'a>>> {
+    let word = be32(body.data, 0)?;
+    let header = usize::try_from(word >> 17 & 0x7c).ok()?; // in words
+    if word & 0xff00_3e0f != 0x0000_0200 || header < 8 {
+        return None;
+    }
+    let inner = body.skip(header);
+    Some(decoder.enter(Tunnel::Capwap).map(|()| match word & 0x0180 {
+        0x0100 => Next::Wlan(inner),
+        0x0000 => Next::Ethernet(inner),
+        _ => Next::Done(Found::Tunnelled), // a fragment
+    }))
 }

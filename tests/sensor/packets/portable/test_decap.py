@@ -9,6 +9,7 @@ from scapy.contrib.erspan import ERSPAN_I, ERSPAN_II, ERSPAN_III
 from scapy.contrib.geneve import GENEVE, GeneveOptions
 from scapy.contrib.gtp import GTP_U_Header, GTPPDUSessionContainer
 from scapy.contrib.mpls import MPLS
+from scapy.contrib.tzsp import TZSP, TZSPTagEnd, TZSPTagPadding, TZSPTagRawRSSIByte
 from scapy.layers.inet import IP, TCP, UDP
 from scapy.layers.inet6 import (
     IPv6,
@@ -80,6 +81,11 @@ def payload(found: object) -> bytes:
         (239, b"\x02\0\0\0" + struct.pack("<HH", 8, 1) + bytes(4) + struct.pack("<HH", 5, 10) + b"a\0\0\0"
          + struct.pack("<HH", 4 + len(V4), 9)),
         (7, bytes([1, 2, 212, 0, 0, 0])),
+        (7, bytes([1, 2, 240])),
+        (129, bytes([1, 2, 9, 9, 212, 0, 0, 0])),
+        (10, b"\x50" + bytes(12) + b"\xaa\xaa\3\0\0\0\x08\0"),
+        (258, struct.pack("<3I96x", 108, 1, 1) + bytes(Ether())[:12] + b"\x08\0"),
+        (149, struct.pack("<3I96x", 108, 1, 12)),
     ],
 )  # fmt: skip
 def test_every_link_type(link: int, head: bytes) -> None:
@@ -130,6 +136,17 @@ def test_links_that_carry_ipv6(link: int) -> None:
         (ETHER / OUTER / UDP(dport=3544) / Raw(b"\0\1\0\0" + bytes(9) + bytes(8)) / INNER6, "teredo", None),
         (ETHER / OUTER / UDP(dport=4789) / VXLAN(**VX) / ETHER / OUTER / GRE() / INNER, "vxlan:2/gre",
          None),
+        (ETHER / OUTER / GRE(proto=0x6400, version=1, key_present=1, key=0x0034_0700) / ETHER / INNER, "eoip:7",
+         None),
+        (ETHER / OUTER / UDP(sport=1, dport=4754) / GRE(key_present=1) / INNER6, "gre", None),
+        (ETHER / OUTER / UDP(sport=1, dport=4754) / GRE(proto=0x6558) / ETHER / Dot1Q(vlan=2) / INNER, "gre", 2),
+        (ETHER / OUTER / UDP(sport=1, dport=37008) / TZSP() / TZSPTagPadding() / TZSPTagEnd() / ETHER / INNER,
+         "tzsp", None),
+        (ETHER / OUTER / UDP(sport=1, dport=37008) / TZSP(type=1) / TZSPTagRawRSSIByte() / TZSPTagEnd() / ETHER
+         / Dot1Q(vlan=4) / INNER6, "tzsp", 4),
+        (ETHER / OUTER / UDP(sport=5247, dport=1) / Raw(b"\0\x10\2\0" + bytes(4)) / ETHER / INNER, "capwap", None),
+        (ETHER / OUTER / UDP(sport=1, dport=5247) / Raw(b"\0\x18\2\x10" + bytes(8)) / ETHER / INNER6, "capwap",
+         None),
         (ETHER / OUTER / AH(nh=4, payloadlen=4, icv=bytes(12)) / INNER, "ipip", None),
     ],
 )  # fmt: skip
@@ -150,7 +167,7 @@ def test_tunnels_end_at_the_limit() -> None:
 
 
 @pytest.mark.parametrize("body", [b"", b"\0" * 6, b"\0" * 60, b"\x30", b"\xff" * 60])
-@pytest.mark.parametrize("port", [4789, 8472, 6081, 2152, 3544])
+@pytest.mark.parametrize("port", [4789, 8472, 6081, 2152, 3544, 4754, 37008, 5247])
 def test_on_a_tunnel_port_but_no_tunnel(port: int, body: bytes) -> None:
     found, around = look(ETHER / OUTER / UDP(sport=9, dport=port) / Raw(body))
     if not (body.startswith(b"\xff") and port in (4789, 8472)) and not (port == 6081 and body == bytes(60)):
@@ -158,9 +175,32 @@ def test_on_a_tunnel_port_but_no_tunnel(port: int, body: bytes) -> None:
         assert around.tunnel == ""
 
 
+@pytest.mark.parametrize("port", [4754, 37008, 5247])
+@pytest.mark.parametrize(
+    "body",
+    [
+        b"\1\0\x81\x80\0\1\0\1\0\0\0\0\3api\6openai\3com\0\0\1\0\1" + bytes(16),  # a DNS answer
+        b"\0\x10\x81\x80\0\1\0\1\0\0\0\0\3api\6openai\3com\0\0\1\0\1" + bytes(16),
+        b"\x41" + bytes(60),  # QUIC
+        b"\1\0\0\1\2\x40" + bytes(40),  # fields without an end
+        b"\1\0\0\1\1" + bytes(40),  # of no EtherType
+        b"\1\2\0\1\1" + bytes(ETHER / INNER),  # a reserved type
+        b"\0\x10\2\x08" + bytes(40),  # a keep-alive
+        b"\0\x08\2\0" + bytes(40),  # a header shorter than it is
+        b"\x40\0\x08\0" + bytes(40),  # a source route
+    ],
+)
+def test_answers_to_a_client_that_has_a_tunnels_port(port: int, body: bytes) -> None:
+    found, around = look(ETHER / OUTER / UDP(sport=53, dport=port) / Raw(body))
+    assert payload(found) == body
+    assert around.tunnel == ""
+
+
 @pytest.mark.parametrize(
     ("layers", "kind"),
     [
+        (ETHER / OUTER / UDP(dport=5247) / Raw(b"\0\x10\2\x80" + bytes(40)), "tunnelled"),  # a fragment
+        (ETHER / OUTER / GRE(proto=0x6400) / ETHER / INNER, "other"),  # not MikroTik's
         (ETHER / Raw(bytes(50)), "other"),
         (ETHER / OUTER / ESP(spi=1) / Raw(bytes(40)), "tunnelled"),
         (ETHER / IP(proto=115) / Raw(bytes(40)), "tunnelled"),
@@ -176,6 +216,13 @@ def test_on_a_tunnel_port_but_no_tunnel(port: int, body: bytes) -> None:
 )  # fmt: skip
 def test_what_is_not_looked_into(layers: Layer, kind: str) -> None:
     assert look(layers)[0] == kind
+
+
+@pytest.mark.parametrize(
+    "head", [(108, 2, 1), (108, 1, 258), (108, 1, 149), (0, 1, 999), (4_000_000_000, 1, 1)]
+)
+def test_pktap_without_a_packet(head: tuple[int, int, int]) -> None:
+    assert look(struct.pack("<3I96x", *head) + bytes(ETHER / INNER), 258)[0] == "undecodable"
 
 
 @pytest.mark.parametrize(
@@ -274,6 +321,9 @@ FRAMES = [
     bytes(ETHER / OUTER / UDP(sport=1, dport=4789) / VXLAN(**VX) / ETHER / INNER),
     bytes(ETHER / OUTER / GRE(proto=0x88BE, **SEQUENCED) / ERSPAN_II(session_id=77) / ETHER / INNER),
     bytes(ETHER / OUTER / UDP(dport=2152) / GTP_U_Header(teid=67) / GTPPDUSessionContainer() / INNER),
+    bytes(ETHER / OUTER / UDP(sport=5247, dport=1) / Raw(b"\0\x10\2\0" + bytes(4)) / ETHER / INNER),
+    bytes(ETHER / OUTER / UDP(dport=37008) / TZSP() / TZSPTagEnd() / ETHER / INNER),
+    bytes(ETHER / OUTER / UDP(dport=4754) / GRE() / INNER),
 ]
 
 
@@ -301,7 +351,7 @@ def test_the_short_way_agrees_with_the_long_one(
 
 @given(
     st.binary(max_size=200),
-    st.sampled_from([0, 1, 7, 9, 12, 50, 51, 101, 113, 228, 229, 239, 276]),
+    st.sampled_from([0, 1, 7, 9, 10, 12, 50, 51, 101, 105, 113, 127, 129, 149, 228, 229, 239, 258, 276]),
     st.integers(0, 9_000),
 )
 def test_any_bytes_give_something(data: bytes, link: int, more: int) -> None:
