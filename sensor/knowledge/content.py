@@ -20,8 +20,10 @@ KEPT = 32_768  # bytes kept of a body's beginning, and as many of its end
 DECODED = 1_048_576  # bytes a compressed one may become
 _STREAMS = ("text/event-stream", "application/x-ndjson", "application/jsonl")
 
-# By the end of the path. Polls and management (`/api/show`, `/tokenize`) are left out on purpose.
+# By the end of the path. Polls and management (`/api/show`) are left out on purpose; "" is management too, though
+# its body looks like a prompt.
 _OPERATIONS = (
+    (r"/(?:count_tokens|input_tokens|tokenize|apply-template)|:(?:count|compute)Tokens", ""),
     (r"/chat/completions|/v1/messages|/responses|/api/chat|:(?:g|streamG)enerateContent", "chat"),
     (r"/completions?|/generate|/generate_stream|/infill|/v1/complete|/invocations", "completion"),
     (r"/embeddings?|/api/embed|:(?:e|batchE)mbedContents?", "embedding"),
@@ -131,7 +133,8 @@ def read_call(method: str, path: str, body: Kept) -> Call | None:
     if any("jsonrpc" in part for part in parts):
         return _rpc(parts)
     part = parts[0] if parts else {}
-    operation = next((op for ends, op in _operations() if ends.search(path)), "") or _shape(part)
+    operation = next((op for ends, op in _operations() if ends.search(path)), None)
+    operation = _shape(part) if operation is None else operation
     if not operation:
         return None
     model, stream = part.get("model"), part.get("stream")

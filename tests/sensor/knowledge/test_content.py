@@ -62,7 +62,15 @@ def test_calls(path: str, body: Any, expected: Call) -> None:
         ("POST", "/api/show", b'{"model": "llama3"}'),
         ("POST", "/api/pull", b'{"model": "llama3"}'),
         ("POST", "/tokenize", b'{"content": "x"}'),
-        ("POST", "/v1/messages/count_tokens", b'{"model": "m"}'),
+        (
+            "POST",
+            "/v1/messages/count_tokens",
+            b'{"model": "m", "messages": [{"role": "user", "content": "x"}]}',
+        ),
+        ("POST", "/v1/responses/input_tokens", b'{"model": "m", "input": "x", "prompt": {"id": "p"}}'),
+        ("POST", "/v1beta/models/gemini-x:countTokens", b'{"contents": [{"parts": [{"text": "x"}]}]}'),
+        ("POST", "/tokenize", b'{"model": "m", "prompt": "x"}'),
+        ("POST", "/apply-template", b'{"messages": [{"role": "user", "content": "x"}]}'),
         ("POST", "/login", b"user=a&prompt=b"),
     ],
 )
