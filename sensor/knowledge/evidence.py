@@ -28,6 +28,9 @@ FRONT = 0.5  # times, the outer name of an encrypted hello: the real one is behi
 PARTIAL = 0.9  # times, the hello was not read whole, so the name may be of another layer
 AUXILIARY_ROLES = frozenset({"cdn", "auth", "telemetry"})
 
+HOSTED_MCP = "-mcp"  # the end of the catalogue's ids for the MCP servers of vendors
+PROGRAMS = {"cli": "cli", "editor": "ide"}  # classes that a user agent alone can tell, to their channel
+
 NAMES = 8  # watched names remembered per client and address
 ADDRESSES = 65_536  # client and address pairs
 
@@ -64,9 +67,11 @@ def confidence(
 
 
 def channel(service: str, role: str, client_class: str) -> str:
-    """How a service is used, where that can be told: by the host, or by a browser on a web host."""
-    if service == "mcp-server":
+    """How a service is used, where that can be told: by the host, the program, or a browser on a web host."""
+    if service == "mcp-server" or (service.endswith(HOSTED_MCP) and role == "api"):
         return "mcp"
+    if role in ("api", "app") and client_class in PROGRAMS:
+        return PROGRAMS[client_class]
     if role == "api":
         return "api"
     return "web" if role == "app" and client_class == "browser" else ""

@@ -1,6 +1,7 @@
 import pytest
 
-from sensor.knowledge.evidence import NAMES, Learnt, channel, confidence, rung
+from sensor.knowledge.catalogue import load
+from sensor.knowledge.evidence import HOSTED_MCP, NAMES, PROGRAMS, Learnt, channel, confidence, rung
 from sensor.packets.facts import Limits
 
 
@@ -54,6 +55,12 @@ def test_what_weakens_it() -> None:
     ("service", "role", "client", "expected"),
     [
         ("mcp-server", "api", "", "mcp"),
+        ("notion-mcp", "api", "node", "mcp"),
+        ("rube-mcp", "app", "browser", "web"),
+        ("claude-api", "api", "cli", "cli"),
+        ("chatgpt", "app", "cli", "cli"),
+        ("github-copilot", "api", "editor", "ide"),
+        ("chatgpt", "telemetry", "cli", ""),
         ("openai-api", "api", "browser", "api"),
         ("chatgpt", "app", "browser", "web"),
         ("chatgpt", "app", "", ""),
@@ -62,6 +69,18 @@ def test_what_weakens_it() -> None:
 )
 def test_channel(service: str, role: str, client: str, expected: str) -> None:
     assert channel(service, role, client) == expected
+
+
+def test_channels_that_a_user_agent_tells() -> None:
+    known = {agent.name for agent in load().contents.clients.user_agents}
+    assert set(PROGRAMS) <= known
+
+
+def test_only_mcp_servers_have_ids_that_end_like_theirs() -> None:
+    services = load().services.values()
+    hosted = [entry.service for entry in services if entry.service.id.endswith(HOSTED_MCP)]
+    assert hosted
+    assert [s.id for s in hosted if "MCP" not in f"{s.name} {s.description}"] == []
 
 
 def test_candidates_are_by_client_address_and_time() -> None:
