@@ -41,6 +41,41 @@ def test_breadth() -> None:
     assert sum(bool(entry.service.servers) for entry in entries) >= 65
 
 
+# Roles decide about the channel, and whether a connection is use at all.
+ROLES = {
+    "docs-1a2b3c4.svc.aped-4627-b74a.pinecone.io": ("pinecone", "api"),
+    "docs-1a2b3c4.svc.us-east1-gcp.pinecone.io": ("pinecone", "api"),
+    "app.pinecone.io": ("pinecone", "app"),
+    "text.pollinations.ai": ("pollinations", "api"),
+    "pollinations.ai": ("pollinations", "app"),
+    "chat.cerebras.ai": ("cerebras", "app"),
+    "www.cerebras.ai": ("cerebras", "cdn"),
+    "api.kilocode.ai": ("kilo-code", "api"),
+    "api-uw.minimax.io": ("minimax-api", "api"),
+    "api.minimaxi.chat": ("minimax-api", "api"),
+    "agent.minimaxi.com": ("minimax-agent", "app"),
+    "metrics.cursor.sh": ("cursor", "telemetry"),
+    "downloads.cursor.com": ("cursor", "cdn"),
+    "api2.cursor.sh": ("cursor", "api"),
+    "api2.qoder.sh": ("qoder", "api"),
+    "docs.claude.com": ("claude-api", "cdn"),
+    "status.claude.com": ("claude", "cdn"),
+    "claude.com": ("claude", "app"),
+    "us.aws.cdn.hf.co": ("hugging-face", "cdn"),
+    "hf.co": ("hugging-face", "app"),
+    "runtime.us-east-1.kiro.dev": ("kiro", "api"),
+    "prod.download.desktop.kiro.dev": ("kiro", "cdn"),
+    "desktop-release.q.us-east-1.amazonaws.com": ("amazon-q-developer", "cdn"),
+}
+
+
+@pytest.mark.parametrize("name", ROLES)
+def test_roles(name: str) -> None:
+    found = catalogue().match(name)
+    assert found
+    assert (found.service, found.role) == ROLES[name]
+
+
 LOCAL: list[tuple[str, int, str | None]] = [
     ("POST /api/chat", 11434, "ollama"),
     ("POST /api/generate", 11434, "ollama"),
