@@ -103,6 +103,16 @@ LOCAL: list[tuple[str, int, str | None]] = [
     ("POST /graphql", 80, None),
     ("POST /api/chat", 3000, None),  # the default of a JavaScript library for any model
     ("GET /api/tags", 80, None),
+    # Paths that many programs have, on the ports that many programs have.
+    ("GET /v1/users", 4000, None),
+    ("GET /api/v1/orders", 1234, None),
+    ("POST /v1/events", 8080, None),
+    ("GET /api/conversations", 3000, None),
+    ("GET /api/workspaces", 3001, None),
+    ("POST /api/token/", 3000, None),
+    ("POST /load", 8080, None),
+    ("GET /api/v1/collections/spring", 8000, None),
+    ("GET /v1/health/ready", 8000, None),
 ]
 
 
