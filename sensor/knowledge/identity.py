@@ -125,14 +125,29 @@ class Identities:
         elif message.type in _FROM_CLIENT:
             if host and message.client_mac:
                 _keep(self._asked, message.client_mac, host, REQUESTS)
-            address, lease = message.client_ip, DHCP_SECONDS
+            address = message.client_ip
+            lease = self._lease(address, message.client_mac)
         else:
             if message.type == _RELEASE:
                 self._forget(message.client_ip, "dhcp")
             return []
         if not address:
             return []
+        self._handed_over(address, message.client_mac)
         return self._hear(Sighting(time, time + lease * _NS, "dhcp", address, message.client_mac, host))
+
+    def _lease(self, ip: str, mac: str) -> int:
+        """How long a client that asks to keep an address will have it, in s: as long as the last time."""
+        last = self._seen.get(ip, {}).get("dhcp")
+        if last is None or last.until is None or last.mac != mac:
+            return DHCP_SECONDS
+        return (last.until - last.time) // _NS
+
+    def _handed_over(self, ip: str, mac: str) -> None:
+        """What another device said of itself at an address ends when the network gives the address to this one."""
+        last = self._seen.get(ip, {}).get("mdns")
+        if last and last.mac and mac and last.mac != mac:
+            self._forget(ip, "mdns")
 
     def mdns(
         self, hosts: Iterable[tuple[str, str, int]], src_ip: str, src_mac: str, time: int
@@ -161,11 +176,17 @@ class Identities:
         """Remember a word if it is news: different from the last one, or half of that one's time is over."""
         words = self._seen.get(word.ip, {})
         last = words.get(word.source)
-        if last and (last.mac, last.host) == (word.mac, word.host) and last.fresh(word.time):
+        if last and _same(last, word) and last.fresh(word.time):
             return []
         words[word.source] = word
         _keep(self._seen, word.ip, words, self._limit)
         return [word]
+
+
+def _same(last: Sighting, word: Sighting) -> bool:
+    """Whether a word repeats the last one. A lease that ends sooner than was thought is another word."""
+    sooner = word.source == "dhcp" and (word.until or 0) < (last.until or 0)
+    return (last.mac, last.host) == (word.mac, word.host) and not sooner
 
 
 def _host(name: str) -> str:

@@ -50,6 +50,26 @@ def test_a_client_that_renews_or_informs_has_the_address() -> None:
     assert [(n.ip, n.host, n.until) for n in news] == [("10.0.0.7", "laptop", 86_400 * S)]
 
 
+def test_a_renewal_does_not_outlast_its_lease() -> None:
+    known = Identities()
+    asked, ack = dhcp(REQUEST, client="10.0.0.7", host="laptop"), dhcp(ACK, your="10.0.0.7", lease=600)
+    assert [n.until for n in known.dhcp(asked, 0)] == [86_400 * S]
+    assert [n.until for n in known.dhcp(ack, S)] == [601 * S]
+    assert [n.until for n in known.dhcp(asked, 301 * S)] == [901 * S]
+    assert known.dhcp(ack, 302 * S) == []
+    assert known.who("10.0.0.7", 901 * S) == NOBODY
+
+
+def test_an_address_that_another_device_gets_loses_its_name() -> None:
+    known = Identities()
+    known.mdns([("annas-laptop.local", "10.0.0.7", 120)], "10.0.0.7", "02:00:00:00:00:08", 0)
+    known.dhcp(dhcp(ACK, your="10.0.0.7"), S)  # a telephone, which says no name
+    assert known.who("10.0.0.7", S) == Who(MAC)
+    known.mdns([("phone.local", "10.0.0.7", 120)], "10.0.0.7", MAC, 2 * S)
+    known.dhcp(dhcp(ACK, your="10.0.0.7"), 3 * S)
+    assert known.who("10.0.0.7", 3 * S) == Who(MAC, "phone")
+
+
 def test_a_release_ends_it_and_a_refusal_says_nothing() -> None:
     known = Identities()
     known.dhcp(dhcp(ACK, your="10.0.0.7", host="laptop"), 0)
