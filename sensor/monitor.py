@@ -50,6 +50,7 @@ _ANSWERS = 64  # records of a lookup's answer
 # Columns that a look at packets alone leaves open.
 _NOT_INSPECTED: dict[str, Any] = {"cost_usd": None, "attachments": (), "data_classes": (), "account": ""}
 _NOT_INSPECTED |= {"account_type": "unknown", "prompt_hash": "", "excerpt": "", "verdict": "", "policy": ""}
+UNNAMED = "generic"  # the catalogue's vendor of servers that are known by their protocol alone
 _SUMMED = ("bytes_up", "bytes_down", "packets_up", "packets_down")
 _DROPS = ("fragments_lost", "flows_evicted", "clear_capped", "names_evicted")  # reorder_lost counts bytes
 
@@ -253,6 +254,7 @@ class Monitor:
             match = turn.match(self._catalogue, flow.server_port)
             if match is None:
                 continue
+            match = _software(known, match, turn)
             known.content = True
             if not known.named:
                 known.match = match
@@ -374,6 +376,17 @@ def _identity(seen: Sighting) -> Identity:
         seen.time, seen.until, seen.source, seen.confidence,
         seen.ip, seen.mac, seen.host, seen.user, seen.groups,
     )  # fmt: skip
+
+
+def _software(known: _Connection, match: Match, turn: Turn) -> Match:
+    """A server that said which software it is stays that one for requests that show no more than their format.
+
+    Behind a proxy (an absolute target) each request may be another server's.
+    """
+    before = known.match
+    if known.named or before is None or before.vendor == UNNAMED or not turn.request.target.startswith("/"):
+        return match
+    return before if (match.vendor, match.category) == (UNNAMED, "self-hosted") else match
 
 
 def _sum(waiting: Progress | None, fact: Progress) -> Progress:

@@ -236,6 +236,25 @@ def test_clear_text_becomes_exchanges(make: Callable[..., Monitor]) -> None:
     assert "secret" not in repr(events)
 
 
+@pytest.mark.parametrize(
+    ("base", "chat"),
+    [("", "vllm"), ("http://192.0.2.10:9000", "openai-compatible")],  # to the server, and through a proxy
+)
+def test_a_server_that_named_its_software_keeps_the_name(
+    make: Callable[..., Monitor], base: str, chat: str
+) -> None:
+    at, listed = flow(port=9000), b'{"data":[{"owned_by":"vllm"}]}'
+    models = ANSWER.replace(b"Length: 2", b"Length: %d" % len(listed)).removesuffix(b"{}") + listed
+    call = b'{"jsonrpc":"2.0","id":1,"method":"tools/call","params":{"name":"x"}}'
+    asked = [("GET", "/v1/models", b""), ("POST", "/v1/chat/completions", b"{}"), ("POST", "/mcp", call)]
+    facts: list[Fact] = [opened(at, "", "none", protocol="http")]
+    for (method, path, body), answer in zip(asked, (models, ANSWER, ANSWER), strict=True):
+        sent = request(base + path, body, method).replace(b":9999", b":9000")
+        facts += [clear(at, True, sent), clear(at, False, answer)]
+    events = run(make(), *facts, progress(at, app=(1, 1)))
+    assert [row.service for row in of(events, Exchange)] == [chat, "mcp-server"]
+
+
 def test_two_exchanges_have_two_ids(make: Callable[..., Monitor]) -> None:
     at = flow(port=9999)
     turn = clear(at, True, request("/v1/chat/completions", b"{}")), clear(at, False, ANSWER)
