@@ -39,7 +39,7 @@ class Rules:
     resolver_ips: Sequence[str]
     fronts: Sequence[str]  # outer names of ECH
     ja4: Mapping[str, str]  # to the class of client
-    agents: Sequence[tuple[str, str]]  # text within a user agent in lower case, class; the longest first
+    agents: Sequence[tuple[str, str]]  # text in a user agent, lower case, to class; the first counts
 
 
 FORM = f"{__version__} {' '.join(field.name for field in fields(Rules))} {' '.join(ServerRow._fields)}"

@@ -80,6 +80,11 @@ class UserAgent(_Model):
     name: Id = Field(alias="class")
     vendor: Id | None = None
 
+    @property
+    def engine(self) -> bool:
+        """Whether every program that is built on it says it as well: Gecko, Electron."""
+        return self.vendor is None and self.name in ("browser", "desktop-app")
+
 
 class Clients(_Model):
     """`clients.yaml`."""
@@ -94,9 +99,11 @@ class Clients(_Model):
 
     @property
     def by_length(self) -> list[tuple[str, str]]:
-        """Texts within user agents in lower case and their classes, the longest first."""
-        found = [(item.pattern.lower(), item.name) for item in self.user_agents]
-        return sorted(found, key=lambda pair: (-len(pair[0]), pair[0]))
+        """Texts within user agents in lower case and their classes, the longest first; engines behind programs."""
+        found = sorted(
+            (item.engine, -len(item.pattern), item.pattern.lower(), item.name) for item in self.user_agents
+        )
+        return [(text, name) for *_, text, name in found]
 
 
 M = TypeVar("M", bound=BaseModel)

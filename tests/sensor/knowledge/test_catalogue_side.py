@@ -37,6 +37,28 @@ def test_a_user_agent_says_more_and_the_longest_pattern_wins() -> None:
     assert CLASSES.of(JA4, "something") == "chromium"
 
 
+ENGINE = (
+    "Mozilla/5.0 (X11; Linux x86_64) AppleWebKit/537.36 (KHTML, like Gecko) {}Chrome/132.0 {}Safari/537.36"
+)
+
+
+@pytest.mark.parametrize(
+    ("user_agent", "expected"),
+    [
+        (ENGINE.format("", ""), "browser"),
+        (ENGINE.format("SomeChat/1.0 ", "Electron/34.5.1 "), "desktop-app"),
+        (ENGINE.format("Claude/0.9 ", "Electron/34.5.1 "), "desktop-app"),
+        (ENGINE.format("Cursor/1.2.4 ", "Electron/34.5.1 "), "editor"),
+        (ENGINE.format("Windsurf/1.12 ", "Electron/34.5.1 "), "editor"),
+        (ENGINE.format("Trae/1.0 ", "Electron/34.5.1 "), "editor"),
+        (ENGINE.format("Kiro/0.2 ", "Electron/34.5.1 "), "editor"),
+    ],
+)
+def test_a_program_says_more_than_the_engine_it_is_built_on(user_agent: str, expected: str) -> None:
+    clients = read_side(PACKAGED, "clients.yaml", Clients)
+    assert ClientClasses(clients.by_ja4, clients.by_length).of("", user_agent) == expected
+
+
 @given(st.text(), st.text())
 def test_any_text(ja4: str, user_agent: str) -> None:
     assert isinstance(CLASSES.of(ja4, user_agent), str)
