@@ -40,7 +40,7 @@ from sensor.knowledge.catalogue_match import (
     Requests,
     Seen,
     ServerRule,
-    is_common,
+    is_everyday,
     path_prefix,
 )
 from sensor.knowledge.catalogue_rules import Rules
@@ -187,11 +187,12 @@ class Catalogue:
                 ports.update(row.ports)
             else:
                 paths.update(path_prefix(path) for path in row.paths)
+        watched = {path.partition("?")[0] for path in paths}  # an engine sees no query
         return Watch(
             names=frozenset(host.removeprefix("=") for host in hosts if "*" not in host),
             patterns=frozenset(host for host in hosts if "*" in host),
             networks=tuple(cidr for cidr, _ in rules.addresses),
-            paths=frozenset(path for path in paths if not is_common(path)),
+            paths=frozenset(path for path in watched if not is_everyday(path)),
             ports=frozenset(ports),
             fronts=frozenset(rules.fronts),
             resolvers=frozenset(rules.resolvers),

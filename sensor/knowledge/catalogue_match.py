@@ -18,13 +18,18 @@ MAX_NAME = 255  # RFC 1035 2.3.4
 
 # Paths that all kinds of web applications have.
 # fmt: off
-_COMMON = frozenset(
+_EVERYDAY = frozenset(
     {
-        "", "api", "app", "chat", "complete", "completion", "completions", "config", "docs", "embed",
-        "embeddings", "generate", "health", "healthz", "infer", "info", "invoke", "invocations", "live",
-        "messages", "metrics", "model", "models", "ping", "predict", "predictions", "prompt", "query",
-        "queue", "ready", "rerank", "responses", "run", "search", "sse", "status", "stream", "tags",
-        "upload", "v1", "v2", "v3", "version", "view", "ws",
+        "", "api", "app", "chat", "complete", "config", "docs", "generate", "health", "healthz", "info", "invoke",
+        "live", "metrics", "model", "models", "ping", "predict", "prompt", "query", "queue", "ready", "responses",
+        "run", "search", "status", "stream", "tags", "upload", "v1", "v2", "v3", "version", "view", "ws",
+    }
+)
+# Paths that several model servers have: they name none of them, and are rare enough to be looked at.
+_MODELS = frozenset(
+    {
+        "completion", "completions", "embed", "embeddings", "infer", "invocations", "messages", "predictions",
+        "rerank", "sse",
     }
 )
 # fmt: on
@@ -249,9 +254,14 @@ def path_prefix(path: str) -> str:
     return path[path.index("/") :].partition("*")[0]
 
 
-def is_common(prefix: str) -> bool:
+def is_everyday(prefix: str) -> bool:
     """Whether a path is one that any web server may have."""
-    return prefix.strip("/") in _COMMON
+    return prefix.strip("/") in _EVERYDAY
+
+
+def is_common(prefix: str) -> bool:
+    """Whether a path alone names no software."""
+    return is_everyday(prefix) or prefix.strip("/") in _MODELS
 
 
 class Requests:

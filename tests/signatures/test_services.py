@@ -9,7 +9,7 @@ import pytest
 from sensor.knowledge.catalogue import Catalogue, load
 from sensor.knowledge.catalogue_check import asked, said
 from sensor.knowledge.catalogue_files import PACKAGED
-from sensor.knowledge.catalogue_model import CATEGORIES
+from sensor.knowledge.catalogue_model import CATEGORIES, RequestCase
 
 FILES = sorted(path.stem for path in (PACKAGED / "services").glob("*.yaml"))
 
@@ -139,6 +139,22 @@ def test_engines_are_not_told_to_watch_every_web_server() -> None:
     watch = catalogue().watch()
     assert not watch.ports & {80, 443, 3000, 5000, 8000, 8080}
     assert not watch.paths & {"/", "/v1/", "/api/", "/health", "/generate", "/metrics"}
+
+
+# Paths of all kinds of web applications, where only another part of request or response tells.
+EVERYDAY = ("/", "/health", "/info", "/metrics", "/rpc", "/version")
+
+
+def test_engines_are_told_of_what_fires_in_clear() -> None:
+    watch = catalogue().watch()
+    assert not [path for path in watch.paths if "?" in path], "an engine sees no query"
+    for entry in catalogue().services.values():
+        for case in entry.service.fires:
+            if not isinstance(case, RequestCase) or case.host or case.port in watch.ports:
+                continue
+            path = case.request.split(" ")[1].partition("?")[0]
+            told = path.startswith(tuple(watch.paths)) or path in EVERYDAY
+            assert told or entry.service.id == "bedrock-compatible", f"{entry.service.id}: {said(case)}"
 
 
 def test_no_pattern_is_a_public_suffix_or_shared_hosting() -> None:
