@@ -61,6 +61,8 @@ ROLES = {
     "docs.claude.com": ("claude-api", "cdn"),
     "status.claude.com": ("claude", "cdn"),
     "claude.com": ("claude", "app"),
+    "docs.litellm.ai": ("litellm-cloud", "cdn"),
+    "docs.perplexity.ai": ("perplexity-api", "cdn"),
     "us.aws.cdn.hf.co": ("hugging-face", "cdn"),
     "hf.co": ("hugging-face", "app"),
     "runtime.us-east-1.kiro.dev": ("kiro", "api"),
