@@ -26,7 +26,7 @@ _OPERATIONS = (
     (r"/(?:count_tokens|input_tokens|tokenize|apply-template)|:(?:count|compute)Tokens", ""),
     (r"/chat/completions|/v1/messages|/responses|/api/chat|:(?:g|streamG)enerateContent", "chat"),
     (r"/completions?|/generate|/generate_stream|/infill|/v1/complete|/invocations", "completion"),
-    (r"/embeddings?|/api/embed|:(?:e|batchE)mbedContents?", "embedding"),
+    (r"/embeddings?|/embed(?:_sparse)?|:(?:e|batchE)mbedContents?", "embedding"),
     (r"/rerank", "rerank"),
     (r"/moderations", "moderation"),
     (
@@ -39,8 +39,15 @@ _OPERATIONS = (
 # MCP (2025-06-18, "Server features"): what moves content. Lists, pings and notifications do not.
 _MCP = {"tools/call": "tool_call", "resources/read": "resource", "prompts/get": "prompt"}
 
-_IN = ("prompt_eval_count", "prompt_tokens", "input_tokens", "promptTokenCount")
-_OUT = ("eval_count", "completion_tokens", "output_tokens", "candidatesTokenCount")
+_IN = ("prompt_eval_count", "prompt_tokens", "input_tokens", "promptTokenCount", "tokens_evaluated")
+_OUT = (
+    "eval_count",
+    "completion_tokens",
+    "output_tokens",
+    "candidatesTokenCount",
+    "tokens_predicted",
+    "generated_tokens",
+)
 
 
 @cache

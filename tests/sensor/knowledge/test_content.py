@@ -32,6 +32,8 @@ PROMPT = [{"role": "user", "content": "quarterly figures"}]
         ("/api/chat", {"model": "llama3"}, Call("chat", "llama3")),
         ("/api/generate", {"model": "llama3", "prompt": "x"}, Call("completion", "llama3")),
         ("/api/embed", {"model": "e"}, Call("embedding", "e")),
+        ("/embed", {"inputs": "x"}, Call("embedding")),
+        ("/embed_sparse", {"inputs": "x"}, Call("embedding")),
         ("/v1beta/models/gemini-x:streamGenerateContent", {"contents": []}, Call("chat", "gemini-x", True)),
         ("/v1beta/models/gemini-x:generateContent", {"contents": []}, Call("chat", "gemini-x")),
         ("/v1beta/models/e:embedContent", {}, Call("embedding", "e")),
@@ -155,6 +157,17 @@ def test_bytes_that_were_not_seen_are_counted_and_not_read_across() -> None:
             b'{"model":"llama3","done":false}\n'
             b'{"model":"llama3","done":true,"prompt_eval_count":26,"eval_count":290}\n',
             Usage("llama3", True, 26, 290),
+        ),
+        (
+            "text/event-stream",  # llama.cpp
+            b'data: {"content":"word","stop":false,"tokens_predicted":1,"tokens_evaluated":9}\n\n'
+            b'data: {"content":"","stop":true,"tokens_predicted":12,"tokens_evaluated":9}\n\n',
+            Usage("", True, 9, 12),
+        ),
+        (
+            "application/json",
+            {"generated_text": "x", "details": {"generated_tokens": 9}},
+            Usage("", False, None, 9),
         ),
         ("application/json", {"error": "no"}, Usage()),
         ("text/html", b"<html>", Usage()),
