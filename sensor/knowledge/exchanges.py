@@ -82,6 +82,7 @@ class Conversation:
         self._asked: deque[Turn] = deque()  # answers come in the order of requests (RFC 9112 9.3.2)
         self._sending: Turn | None = None
         self._lost_answers = False
+        self._late = 0  # answers still to come to turns that were given up for their number
         self.uploaded = 0  # bytes of request bodies since the caller set it back
         self.passed_up = 0  # bytes of the client
 
@@ -112,6 +113,7 @@ class Conversation:
     def _ask(self, turn: Turn) -> list[Turn]:
         # Behind missing bytes the next answer need not be the oldest request's.
         lost = self._give_up() if self._lost_answers or len(self._asked) >= OPEN else []
+        self._late = 0 if self._lost_answers else self._late + sum(turn.response is None for turn in lost)
         self._lost_answers = False
         self._asked.append(turn)
         self._sending = turn
@@ -120,6 +122,9 @@ class Conversation:
     def _answer(self, head: HttpRequest | HttpResponse, time: int) -> list[Turn]:
         interim = isinstance(head, HttpResponse) and head.status // 100 == 1 and head.status != 101
         if isinstance(head, HttpRequest) or interim or not self._asked:
+            return []
+        if self._late:
+            self._late -= 1
             return []
         turn = self._asked[0]
         turn.response, turn.answered, turn.end = head, time, time

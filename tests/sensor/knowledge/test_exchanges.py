@@ -56,6 +56,19 @@ def test_an_answer_that_comes_before_the_request_is_over() -> None:
     assert over(talk.observe(clear(False, 4, response(b"{}")))) == []
 
 
+def test_answers_to_turns_that_were_given_up_are_nobody_elses() -> None:
+    talk, many = Conversation(), OPEN + 3
+    given_up = [
+        turn for n in range(many) for turn in talk.observe(clear(True, n, request(b'{"model": "m"}')))
+    ]
+    assert len(given_up) == OPEN
+    answers = [response(b'{"usage": {"prompt_tokens": %d}}' % n) for n in range(many)]
+    turns = [
+        turn for n, data in enumerate(answers) for turn in over(talk.observe(clear(False, many + n, data)))
+    ]
+    assert [turn.usage.tokens_in for turn in turns] == [OPEN, OPEN + 1, OPEN + 2]
+
+
 def test_one_after_the_other_and_pipelined() -> None:
     talk = Conversation()
     talk.observe(clear(True, 1, request(b"{}", "/a") + request(b"{}", "/b")))
