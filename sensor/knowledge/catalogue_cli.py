@@ -21,6 +21,7 @@ from sensor import config
 from sensor.knowledge import catalogue_bundle_cli
 from sensor.knowledge.catalogue import Catalogue, Entry, Match
 from sensor.knowledge.catalogue_files import PACKAGED, CatalogueError
+from sensor.knowledge.catalogue_match import Names
 from sensor.knowledge.catalogue_model import CATEGORIES, USE, json_schema
 from sensor.knowledge.catalogue_terminal import FOLDER, Places, as_json, or_end, printable, read, table
 
@@ -125,7 +126,11 @@ def _is_address(text: str) -> bool:
 def _why(found: Catalogue, name: str, match: Match | None) -> str:
     """The decision in words."""
     if match is None:
-        return f"{name}: no rule for it or for a name above it"
+        paths = ", ".join(_paths(found, name))
+        said = (
+            f"no rule for the name; by a path: {paths}" if paths else "no rule for it or for a name above it"
+        )
+        return f"{name}: {said}"
     entry = found.services[match.service]
     kind = "network" if not match.role else "the name and all under it"
     if match.rule.startswith("="):
@@ -135,6 +140,14 @@ def _why(found: Catalogue, name: str, match: Match | None) -> str:
     use = "" if not match.role else f", {match.role} ({'use' if match.role in USE else 'a weaker sign'})"
     who = f"{entry.service.name} ({match.service}) of {entry.vendor.name}"
     return f"{name}: {who}, {match.category}{use}, by {match.rule}: {kind}"
+
+
+def _paths(found: Catalogue, name: str) -> list[str]:
+    """The rules on paths of a host that others share; of its own pattern only, as in matching."""
+    services = [entry.service for entry in found.services.values()]
+    rules = [(request.host, request.path, s.id) for s in services for request in s.requests if request.host]
+    owner = Names((host, Match("", "", "", "", host)) for host, *_ in rules).match(name)
+    return [f"{path} ({service})" for host, path, service in rules if owner and host == owner.rule]
 
 
 @catalogue.command()

@@ -107,6 +107,12 @@ def test_explain_reads_standard_input() -> None:
     assert "\x7f" not in result.stdout
 
 
+def test_explain_says_that_only_a_path_of_a_shared_host_belongs_to_a_service() -> None:
+    shared, other = run("explain", "api.github.com", "example.org").stdout.splitlines()
+    assert shared == "api.github.com: no rule for the name; by a path: /copilot_internal/ (github-copilot)"
+    assert other == "example.org: no rule for it or for a name above it"
+
+
 def test_explain_in_words() -> None:
     lines = run("explain", "api.openai.com", "example.org").stdout.splitlines()
     assert lines[0].startswith("api.openai.com: OpenAI API (openai-api) of OpenAI, llm-api, api (use), by ")
