@@ -7,8 +7,8 @@ may show its service in a later request); if none ever does it is silent, unless
 
 Legs: a client that goes through a proxy (CONNECT, SOCKS) is one connection, client to proxy, with the
 target as its name. What the proxy sends on is the same use again: with the proxy's address in `relays`
-that leg gets `role=relay` and stays outside totals. An address not known to be a proxy is a client like
-any other.
+that leg gets `role=relay`, no exchanges, and stays outside totals. An address not known to be a proxy is a
+client like any other.
 """
 
 from __future__ import annotations
@@ -258,7 +258,7 @@ class Monitor:
             known.content = True
             if not known.named:
                 known.match = match
-            if turn.over and (call := turn.call):
+            if turn.over and not known.relay and (call := turn.call):
                 known.exchanges += 1
                 events.append(self._exchange(known, flow, turn, call, match))
         return events

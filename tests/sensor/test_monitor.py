@@ -209,6 +209,21 @@ def test_the_onward_leg_of_a_proxy_is_a_relay(make: Callable[..., Monitor]) -> N
     ]
 
 
+def test_a_prompt_in_clear_counts_once_on_its_way_through_a_proxy(make: Callable[..., Monitor]) -> None:
+    facts: list[Fact] = []
+    for leg in (flow(0, 3128, "10.0.0.3"), flow(1, 9999, client="10.0.0.3")):
+        facts += [opened(leg, "", "none", protocol="http")]
+        facts += [
+            clear(leg, True, request("/v1/chat/completions", b'{"model": "m"}')),
+            clear(leg, False, ANSWER),
+        ]
+        facts += [progress(leg, app=(9, 9))]
+    assert len(of(run(make(), *facts), Exchange)) == 2
+    events = run(make(relays=["10.0.0.3"]), *facts)
+    assert [row.client_ip for row in of(events, Exchange)] == [CLIENT]
+    assert [row.role for row in of(events, Connection)] == ["api", "relay"]
+
+
 def test_clear_text_becomes_exchanges(make: Callable[..., Monitor]) -> None:
     at = flow(port=9999)
     ask = request("/v1/chat/completions", b'{"model": "m", "messages": [{"content": "secret plan"}]}')
