@@ -26,6 +26,8 @@ RANGES = {
     "Between two days": None,
 }
 
+Asked = Filters | StoreError | SettingsError
+
 
 def filters() -> Filters:
     """The side bar. Widgets are bound to the address: a reload or a shared link shows the same."""
@@ -66,13 +68,23 @@ def midnight(day: dt.date) -> dt.datetime:
     return dt.datetime.combine(day, dt.time(), dt.UTC)
 
 
-def page(show: Callable[[Filters], None], title: str) -> Callable[[], None]:
-    """A page with the filters beside it; a store that cannot be read is said in one sentence."""
+def asked() -> Asked:
+    """The filters, or why there is nothing to choose from."""
+    try:
+        return filters()
+    except (StoreError, SettingsError) as error:
+        return error
+
+
+def page(show: Callable[[Filters], None], title: str, wanted: Asked) -> Callable[[], None]:
+    """A page of what was asked for; a store that cannot be read is said in one sentence."""
 
     def run() -> None:
         st.title(title)
         try:
-            show(filters())
+            if isinstance(wanted, Exception):
+                raise wanted
+            show(wanted)
         except (StoreError, SettingsError) as error:
             st.error(f"**The store cannot be read.** {parts.plain(str(error))}", icon=":material/error:")
 
@@ -82,18 +94,16 @@ def page(show: Callable[[Filters], None], title: str) -> Callable[[], None]:
 def main() -> None:
     """One run of the script."""
     st.set_page_config(page_title="aiscope", page_icon=ICON, layout="wide")
+    wanted = asked()  # before the page: Streamlit forgets a link's widgets that one page has of its own
     pages = [
+        st.Page(page(overview.show, "Who uses which AI services", wanted), title="Overview", default=True),
+        st.Page(page(findings.show, "What to look at", wanted), title="Findings", url_path="findings"),
+        st.Page(page(content.show, "With what data", wanted), title="Data", url_path="content"),
+        st.Page(page(service.show, "Service", wanted), title="Service", url_path="service"),
+        st.Page(page(client.show, "Client", wanted), title="Client", url_path="client"),
         st.Page(
-            page(overview.show, "Who uses which AI services"),
-            title="Overview",
-            url_path="overview",
-            default=True,
+            page(visibility.show, "What we could not see", wanted), title="Visibility", url_path="visibility"
         ),
-        st.Page(page(findings.show, "What to look at"), title="Findings", url_path="findings"),
-        st.Page(page(content.show, "With what data"), title="Data", url_path="content"),
-        st.Page(page(service.show, "Service"), title="Service", url_path="service"),
-        st.Page(page(client.show, "Client"), title="Client", url_path="client"),
-        st.Page(page(visibility.show, "What we could not see"), title="Visibility", url_path="visibility"),
     ]
     st.navigation(pages, position="top").run()
 

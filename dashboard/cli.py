@@ -54,9 +54,9 @@ def one_page(name: str) -> None:
     """One page's script, for `--check`: Streamlit's test frame knows no navigation."""
     import importlib
 
-    from dashboard.app import page
+    from dashboard.app import asked, page
 
-    page(importlib.import_module(f"dashboard.views.{name}").show, name)()
+    page(importlib.import_module(f"dashboard.views.{name}").show, name, asked())()
 
 
 def draw_all() -> int:

@@ -76,6 +76,15 @@ def test_filters_survive_a_reload(tab: Page) -> None:
     assert "services=chatgpt" in tab.url
 
 
+def test_a_links_filters_stay_on_every_page(tab: Page) -> None:
+    tab.goto("/?services=chatgpt")
+    expect(tab.get_by_text("Who sends how much to which service")).to_be_visible()
+    tab.get_by_role("link", name="Data").click()
+    expect(tab.get_by_text("Exchanges that could be read")).to_be_visible()
+    assert "services=chatgpt" in tab.url
+    assert metric(tab, "Exchanges read") == "2"
+
+
 def test_an_old_range_is_empty_and_says_what_to_do(tab: Page) -> None:
     tab.goto("/?time=Between+two+days&from=2001-01-01&until=2001-01-02")
     expect(tab.get_by_text("No AI service in use here.")).to_be_visible()
