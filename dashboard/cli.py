@@ -61,11 +61,11 @@ def one_page(name: str) -> None:
 
 def draw_all() -> int:
     """Run every page's script and report; 1 when one of them fails, shows an error or has no rows."""
+    logging.disable(logging.WARNING)  # Streamlit's, about running without a server
     from streamlit.testing.v1 import AppTest
 
     from dashboard.parts import unmarked
 
-    logging.disable(logging.WARNING)  # Streamlit's, about running without a server
     failed = False
     for name in PAGES:
         shown = AppTest.from_function(one_page, args=(name,), default_timeout=60).run()

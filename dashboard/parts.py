@@ -10,6 +10,8 @@ import altair as alt
 import pandas as pd
 import streamlit as st
 
+from dashboard.data import Filters, fetch
+
 EVIDENCE_HELP = (
     "How sure we are, weakest first. ip: an address, or a name learnt from DNS. sni: the name on the wire. "
     "flow: that, and application data both ways. inferred: exchanges read from sizes and times. "
@@ -20,6 +22,8 @@ RISK_HELP = (
     "0 (least) to 100, by the rubric of the catalogue from what vendors state. Empty: too little is known, which "
     "is not the same as no risk. `aiscope catalogue score NAME` shows the reasons."
 )
+
+LIMITS = (1_000, 10_000)  # of the queries: a table of so many rows may be cut
 
 COLUMNS: dict[str, Any] = {
     "client": st.column_config.TextColumn("client"),
@@ -80,7 +84,10 @@ def unmarked(text: str) -> str:
 def table(frame: pd.DataFrame, **options: Any) -> Any:
     """A table with the columns' standard names, units and help. Cells are data, never markup."""
     config = {name: COLUMNS[name] for name in frame.columns if name in COLUMNS}
-    return st.dataframe(frame, hide_index=True, column_config=config, placeholder="", **options)
+    shown = st.dataframe(frame, hide_index=True, column_config=config, placeholder="", **options)
+    if len(frame) in LIMITS:
+        st.caption(f"The first {len(frame):,} rows. There may be more: narrow the filters.")
+    return shown
 
 
 def heatmap(chart: alt.Chart) -> None:
@@ -103,6 +110,18 @@ def metrics(values: dict[str, str | int], **helps: str) -> None:
         for label, value in values.items():
             text = f"{value:,}" if isinstance(value, int) else value
             st.metric(label, text, help=helps.get(label), width="content")
+
+
+def totals(filters: Filters, **only: str) -> dict[str, str | int]:
+    """How many and how much in all, of one `service` or one `client` too: tables may be cut, these are not."""
+    (found,) = fetch("totals", filters, **only).to_dict("records")
+    return {
+        "Clients": int(found["clients"]),
+        "Services": int(found["services"]),
+        "Connections": int(found["connections"]),
+        "Sent": bytes_text(found["bytes_up"]),
+        "Received": bytes_text(found["bytes_down"]),
+    }
 
 
 def choose(label: str, options: Sequence[str], key: str, first: int = 0) -> str | None:

@@ -7,7 +7,6 @@ SELECT replaceOne(toString(client_ip), '::ffff:', '') AS address,
        max(end_time) AS last_seen
 FROM usage
 WHERE ${filter}
-  AND client = {client:String}
 GROUP BY address, client_host, user, client_mac
 ORDER BY last_seen DESC
 LIMIT 1000

@@ -1,4 +1,4 @@
--- Exchanges whose content could be read, by model and operation, those sent again counted once; an empty parameter means any.
+-- Exchanges whose content could be read, by model and operation, those sent again counted once.
 SELECT client,
        service,
        operation,
@@ -15,8 +15,6 @@ SELECT client,
        max(usage.time) AS last_seen
 FROM (SELECT *, ${client} AS client FROM exchanges WHERE NOT retry) AS usage
 WHERE ${filter}
-  AND ({service:String} = '' OR service = {service:String})
-  AND ({client:String} = '' OR client = {client:String})
 GROUP BY client, service, operation, model, evidence
 ORDER BY exchanges DESC
 LIMIT 1000

@@ -1,4 +1,4 @@
--- The names a service was reached under, or a client's server names; an empty parameter means any.
+-- The names a service was reached under, or a client's server names.
 SELECT if(server_name = '', concat(replaceOne(toString(server_ip), '::ffff:', ''), ' port ', toString(server_port)), server_name)
            AS server,
        service,
@@ -11,8 +11,6 @@ SELECT if(server_name = '', concat(replaceOne(toString(server_ip), '::ffff:', ''
        max(end_time) AS last_seen
 FROM usage
 WHERE ${filter}
-  AND ({service:String} = '' OR service = {service:String})
-  AND ({client:String} = '' OR client = {client:String})
 GROUP BY server, service, name_source
 ORDER BY bytes_up DESC
 LIMIT 1000

@@ -2,8 +2,6 @@
 
 from __future__ import annotations
 
-from dataclasses import replace
-
 import streamlit as st
 
 from dashboard import charts, parts
@@ -22,24 +20,18 @@ def show(filters: Filters) -> None:
     client = parts.choose("Client", clients, "client")
     if client is None:
         return
-    use = fetch("overview", filters)
-    use = use[use["client"] == client]
+    use = fetch("overview", filters, client=client)
     if use.empty:
         parts.nothing("No AI use in this time range.", "Widen the time range or clear the filters.")
         return
-    parts.metrics(
-        {
-            "Services": use["service"].nunique(),
-            "Connections": int(use["connections"].sum()),
-            "Sent": parts.bytes_text(use["bytes_up"].sum()),
-            "Received": parts.bytes_text(use["bytes_down"].sum()),
-        }
-    )
-    st.altair_chart(charts.volume(fetch("volume", replace(filters, clients=(client,)))))
+    numbers = parts.totals(filters, client=client)
+    del numbers["Clients"]
+    parts.metrics(numbers)
+    st.altair_chart(charts.volume(fetch("volume", filters, client=client)))
     st.subheader("Services")
     parts.table(use.drop(columns=["client"]))
     st.subheader("Addresses and names")
     parts.table(fetch("addresses", filters, client=client))
     st.subheader("Server names")
-    parts.table(fetch("names", filters, service="", client=client))
-    exchanges(filters, service="", client=client)
+    parts.table(fetch("names", filters, client=client))
+    exchanges(filters, client=client)

@@ -26,7 +26,7 @@ def show(filters: Filters) -> None:
     numbers(total)
     kinds(fetch("data_classes", filters))
     accounts(fetch("accounts", filters))
-    exchanges(filters, service="", client="")
+    exchanges(filters)
 
 
 def numbers(total: Mapping[Hashable, Any]) -> None:

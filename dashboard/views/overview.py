@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import pandas as pd
 import streamlit as st
 
 from dashboard import charts, parts
@@ -18,7 +17,7 @@ def show(filters: Filters) -> None:
             "Widen the time range or clear the filters. What a sensor cannot see is on the Visibility page.",
         )
     else:
-        numbers(filters, use)
+        numbers(filters)
         st.subheader("Data sent, over time")
         st.altair_chart(charts.volume(fetch("volume", filters)), height="content")
         st.subheader("Who sends how much to which service")
@@ -27,18 +26,14 @@ def show(filters: Filters) -> None:
     lookups(filters)
 
 
-def numbers(filters: Filters, use: pd.DataFrame) -> None:
+def numbers(filters: Filters) -> None:
     """The page's headline: how many, how much, and how much of the traffic could be read at all."""
     seen = fetch("visibility", filters)
     total = int(seen["bytes"].sum())
     readable = int(seen.loc[seen["class"].isin(["named", "quic_named", "ech_grease"]), "bytes"].sum())
     parts.metrics(
         {
-            "Clients": use["client"].nunique(),
-            "Services": use["service"].nunique(),
-            "Connections": int(use["connections"].sum()),
-            "Sent": parts.bytes_text(use["bytes_up"].sum()),
-            "Received": parts.bytes_text(use["bytes_down"].sum()),
+            **parts.totals(filters),
             "Readable names": f"{readable / total:.0%}" if total else "unknown",
         }
     )

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import json
-from dataclasses import replace
 
 import pandas as pd
 import streamlit as st
@@ -25,7 +24,7 @@ def show(filters: Filters) -> None:
     service = parts.choose("Service", services, "service", most)
     if service is None:
         return
-    use = use[use["service"] == service]
+    use = fetch("overview", filters, service=service)
     if use.empty:
         parts.nothing("Not used in this time range.", "Widen the time range or clear the filters.")
         return
@@ -35,22 +34,16 @@ def show(filters: Filters) -> None:
         said = (row["vendor_name"], row["country"], row["category"], row["description"])
         st.caption(parts.plain(", ".join(filter(None, said))))
     score = next((row["score"] for row in known), None)
-    parts.metrics(
-        {
-            "Clients": use["client"].nunique(),
-            "Connections": int(use["connections"].sum()),
-            "Sent": parts.bytes_text(use["bytes_up"].sum()),
-            "Received": parts.bytes_text(use["bytes_down"].sum()),
-            "Risk": "unknown" if score is None or pd.isna(score) else f"{score:.0f} of 100",
-        },
-        Risk=parts.RISK_HELP,
-    )
-    st.altair_chart(charts.volume(fetch("volume", replace(filters, services=(service,)))))
+    numbers = parts.totals(filters, service=service)
+    del numbers["Services"]
+    numbers["Risk"] = "unknown" if score is None or pd.isna(score) else f"{score:.0f} of 100"
+    parts.metrics(numbers, Risk=parts.RISK_HELP)
+    st.altair_chart(charts.volume(fetch("volume", filters, service=service)))
     st.subheader("Clients")
     parts.table(use.drop(columns=["service", "vendor", "category", "risk"]))
     st.subheader("Names it was reached under")
-    parts.table(fetch("names", filters, service=service, client=""))
-    exchanges(filters, service=service, client="")
+    parts.table(fetch("names", filters, service=service))
+    exchanges(filters, service=service)
     for row in known:
         facts(row["facts"])
 
@@ -74,9 +67,9 @@ def _stated(value: object) -> str:
     return ", ".join(map(str, value)) if isinstance(value, list) else str(value)
 
 
-def exchanges(filters: Filters, service: str, client: str) -> None:
-    """Requests that could be read, by model and operation."""
-    rows = fetch("exchanges", filters, service=service, client=client)
+def exchanges(filters: Filters, **only: str) -> None:
+    """Requests that could be read, by model and operation: of one `service`, of one `client`, or all."""
+    rows = fetch("exchanges", filters, **only)
     if rows.empty:
         return
     st.subheader("Exchanges that could be read")

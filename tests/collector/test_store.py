@@ -125,6 +125,17 @@ def test_overview_says_who_uses_what(store: Store):
     assert store.fetch("overview", end=WHEN).num_rows == 0
 
 
+def test_totals_count_what_a_table_has_no_room_for(store: Store):
+    clients = [f"10.1.{number >> 8}.{number & 255}" for number in range(10_001)]
+    rows = [connection(user="", client_host="", client_ip=ip, bytes_up=2) for ip in clients]
+    store.insert([*rows, connection(bytes_up=1)], sensor="s", batch=0, token="t")
+    assert store.fetch("overview").num_rows == 10_000
+    (found,) = store.fetch("totals").to_pylist()
+    assert (found["clients"], found["connections"], found["bytes_up"]) == (10_002, 10_002, 20_003)
+    (lightest,) = store.fetch("overview", client="alice").to_pylist()
+    assert lightest["bytes_up"] == 1
+
+
 def test_sql_gives_any_format(store: Store):
     assert store.sql("SELECT 1 AS a, 'x' AS b", "CSVWithNames").read() == b'"a","b"\n1,"x"\n'
     with pytest.raises(StoreError, match="UNKNOWN_IDENTIFIER"):

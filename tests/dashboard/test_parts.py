@@ -1,5 +1,6 @@
 from __future__ import annotations
 
+import re
 import sys
 
 import pytest
@@ -7,6 +8,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 from streamlit.testing.v1 import AppTest
 
+from collector.store import QUERIES
 from dashboard import parts
 
 
@@ -40,6 +42,24 @@ def test_plain_leaves_no_control_character_and_no_bare_markup(text: str) -> None
     for place, character in enumerate(shown):
         if character in "*_[]<>`$:":
             assert shown[place - 1] == "\\"
+
+
+def test_a_table_that_may_be_cut_says_so(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setitem(sys.modules, "__main__", sys.modules["__main__"])
+
+    def page() -> None:
+        import pandas as pd
+
+        from dashboard import parts
+
+        parts.table(pd.DataFrame({"risk": range(999)}))
+        parts.table(pd.DataFrame({"risk": range(1_000)}))
+
+    (caption,) = AppTest.from_function(page).run().caption
+    assert caption.value == "The first 1,000 rows. There may be more: narrow the filters."
+    texts = [path.read_text("utf-8") for path in QUERIES.glob("*.sql") if path.stem != "choices"]
+    found = {int(limit) for text in texts for limit in re.findall(r"LIMIT (\d+)", text)}
+    assert found == set(parts.LIMITS)
 
 
 def test_what_is_not_known_is_an_empty_cell(monkeypatch: pytest.MonkeyPatch) -> None:
