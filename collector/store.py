@@ -198,7 +198,8 @@ def open_store(url: str, *, readonly: bool = False, retention: Mapping[str, int]
 def query(name: str) -> str:
     """The text of a query file, with the parts that several share (`_filter.sql` for `${filter}`) put in."""
     shared = {part.stem[1:]: part.read_text("utf-8").strip() for part in QUERIES.glob("_*.sql")}
-    return Template((QUERIES / f"{name}.sql").read_text("utf-8")).substitute(shared)
+    text = Template((QUERIES / f"{name}.sql").read_text("utf-8")).substitute(shared)
+    return Template(text).substitute(shared)  # a part may have a part
 
 
 def shown(url: str) -> str:

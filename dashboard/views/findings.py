@@ -17,7 +17,7 @@ def show(filters: Filters) -> None:
             "They come from a policy (`aiscope read --policy FILE`, setting policy.file) and from the proxy.",
         )
         return
-    counts = found["severity"].value_counts()
+    counts = fetch("severities", filters).set_index("severity")["rows"]
     parts.metrics({name: int(counts.get(name, 0)) for name in ("critical", "high", "medium", "low", "info")})
     parts.table(found.drop(columns=["evidence_query"]))
     st.caption("The rows behind a finding: run its query with `aiscope sql`.")

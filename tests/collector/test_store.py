@@ -5,6 +5,7 @@ import os
 import subprocess
 from collections.abc import Callable
 from pathlib import Path
+from typing import Any
 
 import pytest
 from hypothesis import given
@@ -12,6 +13,7 @@ from hypothesis import strategies as st
 
 from collector.store import QUERIES, Store, StoreError, as_url, directory, existing, open_store, shown
 from sensor.config import store_url
+from sensor.delivery.event import Finding
 
 from .conftest import START, connection, exchange, lookup, stats
 
@@ -134,6 +136,31 @@ def test_totals_count_what_a_table_has_no_room_for(store: Store):
     assert (found["clients"], found["connections"], found["bytes_up"]) == (10_002, 10_002, 20_003)
     (lightest,) = store.fetch("overview", client="alice").to_pylist()
     assert lightest["bytes_up"] == 1
+
+
+def finding(number: int, **values: Any) -> Finding:
+    of_alice = {"client_ip": "10.0.0.5", "user": "alice", "service": "openai-api", "severity": "high"}
+    rest = {"id": str(number), "time": START + number, "rule": "r", "title": "t", "evidence_query": ""}
+    return Finding(**{"tags": (), **rest, **of_alice, **values})
+
+
+def test_findings_are_of_their_services_category(store: Store):
+    store.insert([connection(), finding(0), finding(1, service="")], sensor="s", batch=0, token="t")
+    assert store.fetch("findings", categories=["llm-api"]).num_rows == 1
+    assert store.fetch("findings", categories=["chat"]).num_rows == 0
+
+
+def test_a_finding_about_a_sensor_has_no_client(store: Store):
+    store.insert([finding(0, client_ip="", user="", service="")], sensor="s", batch=0, token="t")
+    assert store.fetch("findings")["client"].to_pylist() == [""]
+
+
+def test_severities_count_findings_a_table_has_no_room_for(store: Store):
+    rows = [finding(number) for number in range(1_001)]
+    store.insert([*rows, rows[0], finding(1_001, severity="low")], sensor="s", batch=0, token="t")
+    assert set(store.fetch("findings")["severity"].to_pylist()) == {"high"}
+    found = store.fetch("severities").to_pylist()
+    assert {row["severity"]: row["rows"] for row in found} == {"high": 1_001, "low": 1}
 
 
 def test_sql_gives_any_format(store: Store):
