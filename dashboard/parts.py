@@ -7,6 +7,7 @@ from collections.abc import Sequence
 from typing import Any
 
 import altair as alt
+import numpy as np
 import pandas as pd
 import streamlit as st
 
@@ -24,6 +25,8 @@ RISK_HELP = (
 )
 
 LIMITS = (1_000, 10_000)  # of the queries: a table of so many rows may be cut
+
+FORMULA = ("=", "+", "-", "@", "\t", "\r")  # how one begins for a spreadsheet
 
 COLUMNS: dict[str, Any] = {
     "client": st.column_config.TextColumn("client"),
@@ -81,9 +84,18 @@ def unmarked(text: str) -> str:
     return re.sub(r"\\(.)|\*\*", lambda found: found[1] or "", text)
 
 
+def inert(value: object) -> object:
+    """A cell of a table, which can be saved as CSV: what a spreadsheet would run gets an apostrophe."""
+    if isinstance(value, str):
+        return f"'{value}" if value.startswith(FORMULA) else value
+    return [inert(one) for one in value] if isinstance(value, np.ndarray) else value
+
+
 def table(frame: pd.DataFrame, **options: Any) -> Any:
     """A table with the columns' standard names, units and help. Cells are data, never markup."""
     config = {name: COLUMNS[name] for name in frame.columns if name in COLUMNS}
+    texts = frame.select_dtypes(["object", "string"])
+    frame = frame.assign(**{str(name): texts[name].map(inert) for name in texts})
     shown = st.dataframe(frame, hide_index=True, column_config=config, placeholder="", **options)
     if len(frame) in LIMITS:
         st.caption(f"The first {len(frame):,} rows. There may be more: narrow the filters.")

@@ -44,6 +44,23 @@ def test_plain_leaves_no_control_character_and_no_bare_markup(text: str) -> None
             assert shown[place - 1] == "\\"
 
 
+def test_a_table_saved_as_csv_has_no_formulas(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setitem(sys.modules, "__main__", sys.modules["__main__"])
+
+    def page() -> None:
+        import numpy as np
+        import pandas as pd
+
+        from dashboard import parts
+
+        cells = {"client": ["=1+1", None], "tools": [np.array(["@a", "b"]), None], "bytes": [-1, 2]}
+        parts.table(pd.DataFrame(cells))
+
+    (table,) = AppTest.from_function(page).run().dataframe
+    (first, _) = table.value.to_dict("records")
+    assert (first["client"], list(first["tools"]), first["bytes"]) == ("'=1+1", ["'@a", "b"], -1)
+
+
 def test_a_table_that_may_be_cut_says_so(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setitem(sys.modules, "__main__", sys.modules["__main__"])
 
