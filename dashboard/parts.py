@@ -136,6 +136,12 @@ def totals(filters: Filters, **only: str) -> dict[str, str | int]:
     }
 
 
+def heaviest(filters: Filters, column: str, options: Sequence[str]) -> int:
+    """Where the client or service that sends most is among `options`, which may be older; else the first."""
+    first = next(iter(fetch("overview", filters)[column]), None)
+    return options.index(first) if first in options else 0
+
+
 def choose(label: str, options: Sequence[str], key: str, first: int = 0) -> str | None:
     """One of `options`, kept in the address. None, and said, when the address names what is not there."""
     wanted = st.query_params.get(key)

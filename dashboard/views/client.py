@@ -17,7 +17,7 @@ def show(filters: Filters) -> None:
             "No client has been seen yet.", "Read a capture with `aiscope read`, or start a sensor."
         )
         return
-    client = parts.choose("Client", clients, "client")
+    client = parts.choose("Client", clients, "client", parts.heaviest(filters, "client", clients))
     if client is None:
         return
     use = fetch("overview", filters, client=client)

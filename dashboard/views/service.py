@@ -19,9 +19,7 @@ def show(filters: Filters) -> None:
             "No AI service has been seen yet.", "Read a capture with `aiscope read`, or start a sensor."
         )
         return
-    use = fetch("overview", filters)
-    most = services.index(use["service"].iloc[0]) if len(use) else 0  # `overview` begins with the heaviest
-    service = parts.choose("Service", services, "service", most)
+    service = parts.choose("Service", services, "service", parts.heaviest(filters, "service", services))
     if service is None:
         return
     use = fetch("overview", filters, service=service)

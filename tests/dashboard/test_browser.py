@@ -141,6 +141,12 @@ def test_service_page(tab: Page) -> None:
     assert metric(tab, "Connections") == "1"
 
 
+def test_client_page_begins_with_a_client_of_the_filters(tab: Page) -> None:
+    tab.goto("/client?services=claude")  # who comes first by name is not one of them
+    expect(tab.get_by_text("Server names")).to_be_visible()
+    assert metric(tab, "Sent") == "90.0 kB"
+
+
 def test_client_page_shows_hostile_names_as_text(tab: Page) -> None:
     tab.goto("/client")
     expect(tab.get_by_text("Server names")).to_be_visible()

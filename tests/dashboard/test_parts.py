@@ -3,6 +3,7 @@ from __future__ import annotations
 import re
 import sys
 
+import pandas as pd
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
@@ -10,6 +11,7 @@ from streamlit.testing.v1 import AppTest
 
 from collector.store import QUERIES
 from dashboard import parts
+from dashboard.data import Filters
 
 
 @pytest.mark.parametrize(
@@ -42,6 +44,14 @@ def test_plain_leaves_no_control_character_and_no_bare_markup(text: str) -> None
     for place, character in enumerate(shown):
         if character in "*_[]<>`$:":
             assert shown[place - 1] == "\\"
+
+
+def test_heaviest_is_the_first_while_the_options_lack_it(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(parts, "fetch", lambda *_: pd.DataFrame({"service": ["new", "b"]}))
+    assert parts.heaviest(Filters(), "service", ["a", "b", "new"]) == 2
+    assert parts.heaviest(Filters(), "service", ["a", "b"]) == 0
+    monkeypatch.setattr(parts, "fetch", lambda *_: pd.DataFrame({"service": []}))
+    assert parts.heaviest(Filters(), "service", ["a", "b"]) == 0
 
 
 def test_a_table_saved_as_csv_has_no_formulas(monkeypatch: pytest.MonkeyPatch) -> None:
