@@ -58,4 +58,4 @@ def fetch(query: str, filters: Filters, **parameters: str | int) -> pd.DataFrame
 def choices(kind: str) -> Sequence[str]:
     """Every service, category or client that occurs in the store, by name."""
     found = fetch("choices", Filters())
-    return sorted(found.loc[found["kind"] == kind, "value"])
+    return found.loc[found["kind"] == kind, "value"].tolist()

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import pandas as pd
 import streamlit as st
 
 from dashboard import charts, parts
@@ -22,8 +23,14 @@ def show(filters: Filters) -> None:
         return
     use = fetch("overview", filters, client=client)
     if use.empty:
-        parts.nothing("No AI use in this time range.", "Widen the time range or clear the filters.")
-        return
+        parts.nothing("No connection in this time range.", "Widen the time range or clear the filters.")
+    else:
+        connections(filters, client, use)
+    exchanges(filters, client=client)
+
+
+def connections(filters: Filters, client: str, use: pd.DataFrame) -> None:
+    """What a sensor saw of this client."""
     numbers = parts.totals(filters, client=client)
     del numbers["Clients"]
     parts.metrics(numbers)
@@ -34,4 +41,3 @@ def show(filters: Filters) -> None:
     parts.table(fetch("addresses", filters, client=client))
     st.subheader("Server names")
     parts.table(fetch("names", filters, client=client))
-    exchanges(filters, client=client)

@@ -24,7 +24,8 @@ def show(filters: Filters) -> None:
         return
     use = fetch("overview", filters, service=service)
     if use.empty:
-        parts.nothing("Not used in this time range.", "Widen the time range or clear the filters.")
+        parts.nothing("No connection in this time range.", "Widen the time range or clear the filters.")
+        exchanges(filters, service=service)
         return
     known = fetch("service", filters, service=service).to_dict("records")
     for row in known:

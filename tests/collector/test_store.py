@@ -138,6 +138,23 @@ def test_totals_count_what_a_table_has_no_room_for(store: Store):
     assert lightest["bytes_up"] == 1
 
 
+def test_choices_are_what_any_page_may_show(store: Store):
+    rows = [
+        connection(service="chatgpt", category="chat", user="anna"),
+        lookup(service="claude", category="", user="ben"),
+        lookup(service="", category="", user="nobody"),
+        exchange(service="ollama", category="self-hosted", user="chloe"),
+    ]
+    store.insert(rows, sensor="s", batch=0, token="t")
+    found = [(row["kind"], row["value"]) for row in store.fetch("choices").to_pylist()]
+    assert found == [
+        ("category", "chat"),
+        ("category", "self-hosted"),
+        *(("client", name) for name in ("anna", "ben", "chloe")),
+        *(("service", name) for name in ("chatgpt", "claude", "ollama")),
+    ]
+
+
 def finding(number: int, **values: Any) -> Finding:
     of_alice = {"client_ip": "10.0.0.5", "user": "alice", "service": "openai-api", "severity": "high"}
     rest = {"id": str(number), "time": START + number, "rule": "r", "title": "t", "evidence_query": ""}

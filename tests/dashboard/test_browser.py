@@ -107,6 +107,14 @@ def test_a_link_to_what_is_not_there_shows_nobody_else(tab: Page) -> None:
     expect(tab.get_by_text("nosuch is not in this store: the filter is left out.")).to_be_visible()
 
 
+def test_what_was_only_looked_up_can_be_asked_for(tab: Page) -> None:
+    tab.goto("/?services=character-ai")
+    expect(tab.get_by_text("Looked up, no connection seen")).to_be_visible()
+    assert tab.get_by_text("is not in this store").count() == 0
+    tab.goto("/service?service=character-ai")
+    expect(tab.get_by_text("No connection in this time range.")).to_be_visible()
+
+
 def test_numbers_are_whole_in_a_narrow_window(tab: Page) -> None:
     tab.set_viewport_size({"width": 1100, "height": 1600})
     tab.goto("/content?services=ollama")
