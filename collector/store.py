@@ -40,6 +40,8 @@ _ONCE = {"deduplicate_blocks_in_dependent_materialized_views": 1}
 
 # What the engine takes for the end of a directory's name, or cannot take at all.
 _REFUSED = re.compile("[?&\0\udc80-\udcff]|\\s\\Z")
+# What the driver says when nothing answers: the whole request, and in it why.
+_AWAY = re.compile(r"Error HTTPS?Connection.*\[Errno -?\d+\] ([\w ]+)")
 _PARAMETER = re.compile(r"\{(\w+):([^{}]+)\}")
 _BOUNDS = {"start": dt.datetime(1970, 1, 1, tzinfo=dt.UTC), "end": dt.datetime(2262, 1, 1, tzinfo=dt.UTC)}
 
@@ -302,8 +304,6 @@ def _remote(parts: Any) -> Any:
 
 def _why(error: Exception, url: str, directory: Path | None) -> str:
     """What to say when a store does not open. The engine leaves the owner's process number in `status`."""
-    if refused := re.search(r"\[Errno -?\d+\] ([\w ]+)", str(error)):
-        return f"{url}: cannot be reached: {refused[1]}"
     if directory is None or "EmbeddedServer" not in str(error):
         return f"{url}: {_line(error)}"
     status = directory / "status"
@@ -322,7 +322,9 @@ def _why(error: Exception, url: str, directory: Path | None) -> str:
 
 
 def _line(error: Exception) -> str:
-    """An engine's error as one line, without version and trace."""
+    """An engine's error as one line, without version and trace; of a server that is away only why."""
+    if refused := _AWAY.match(str(error)):
+        return f"cannot be reached: {refused[1]}"
     text = str(error).partition("Stack trace")[0]
     text = re.sub(r"\(version [^)]*\)|Streaming insert \w+ failed: |DB::Exception: ", "", text)
     return " ".join(text.split())[:500]

@@ -26,7 +26,7 @@ from clickhouse_connect.driver.client import Client
 from clickhouse_connect.driver.exceptions import DatabaseError
 
 from collector import users
-from collector.store import Store, open_store
+from collector.store import Store, StoreError, open_store
 from sensor.delivery.columns import arrow
 from tests.sensor.office import capture
 
@@ -300,6 +300,16 @@ def test_the_store_of_the_dashboard_works_over_http(served: Served):
         for query in Path("collector/queries").glob("[a-z]*.sql"):
             store.fetch(query.stem)
         assert store.rows("SELECT count() AS n FROM connections WHERE flow_id LIKE 'store-%'") == [{"n": 10}]
+
+
+def test_a_collector_that_goes_away_is_said_in_one_sentence(tmp_path: Path):
+    tokens, served = with_users(tmp_path), start(tmp_path)
+    with open_store(f"http://ann:{tokens['ann']}@127.0.0.1:{served.port}/", readonly=True) as store:
+        served.stop()
+        with pytest.raises(StoreError) as said:
+            store.fetch("totals")
+    away = f"http://ann:***@127.0.0.1:{served.port}/: cannot be reached: Connection refused"
+    assert str(said.value) == away
 
 
 def test_read_into_a_collector_and_into_one_that_is_away(tmp_path: Path):
