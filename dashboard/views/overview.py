@@ -34,8 +34,9 @@ def numbers(filters: Filters) -> None:
     parts.metrics(
         {
             **parts.totals(filters),
-            "Readable names": f"{readable / total:.0%}" if total else "unknown",
-        }
+            "Readable names": f"{readable / total:.1%}" if total else "unknown",
+        },
+        **{"Readable names": "Of the bytes of all traffic in this time; the other filters do not narrow it."},
     )
 
 

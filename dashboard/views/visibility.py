@@ -51,6 +51,19 @@ def show(filters: Filters) -> None:
             "No data does not mean no AI use: check that a sensor runs and delivers.",
         )
         return
+    if filters.services or filters.categories or filters.clients:
+        st.caption("Sensors count all traffic: of the filters only the time narrows this page.")
+    if seen["bytes"].sum():
+        classes(seen)
+    else:
+        parts.nothing("No traffic was seen here.", "Check that packets reach the sensor's interface.")
+    st.subheader("Sensors")
+    st.caption("Packets the kernel dropped or a limit kept back are use we may have missed.")
+    parts.table(fetch("sensors", filters))
+
+
+def classes(seen: pd.DataFrame) -> None:
+    """How much of the traffic could be seen, and why not the rest."""
     rows = labelled(seen)
     hidden = rows.loc[rows["kind"] == "hidden", "share"].sum()
     named = rows.loc[rows["class"].isin(["named", "quic_named", "ech_grease"]), "share"].sum()
@@ -63,9 +76,6 @@ def show(filters: Filters) -> None:
     )
     st.altair_chart(charts.visibility(rows))
     explain(rows)
-    st.subheader("Sensors")
-    st.caption("Packets the kernel dropped or a limit kept back are use we may have missed.")
-    parts.table(fetch("sensors", filters))
 
 
 def labelled(seen: pd.DataFrame) -> pd.DataFrame:

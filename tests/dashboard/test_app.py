@@ -32,6 +32,15 @@ def test_an_empty_store_is_said_and_fails_the_check(tmp_path: Path) -> None:
     assert "Traceback" not in done.stdout + done.stderr
 
 
+def test_a_sensor_that_sees_nothing_is_not_one_that_misses_nothing(tmp_path: Path) -> None:
+    store = f"chdb://{tmp_path / 'quiet'}"
+    quiet = "open_store(sys.argv[1]).insert([row(SensorStats, time=START)], sensor='s', batch=1, token='t')"
+    done = python("-c", f"from tests.dashboard.office import *; {quiet}", store)
+    assert done.returncode == 0, done.stderr
+    done = python("-m", "sensor.cli", "dashboard", "--check", "--store", store)
+    assert done.stdout.splitlines()[-1].split(maxsplit=1) == ["visibility", "0 numbers, 1 rows"]
+
+
 def test_a_store_that_cannot_be_reached_is_one_sentence() -> None:
     done = python("-m", "sensor.cli", "dashboard", "--check", "--store", "http://127.0.0.1:9/")
     assert done.returncode == 1

@@ -54,7 +54,7 @@ def test_overview_shows_who_what_and_how_much(tab: Page) -> None:
     assert metric(tab, "Clients") == "3"
     assert metric(tab, "Services") == "4"
     assert metric(tab, "Sent") == "4.8 MB"  # neither the relayed leg nor what is not AI
-    assert metric(tab, "Readable names") == "60%"
+    assert metric(tab, "Readable names") == "60.0%"
     expect(tab.get_by_text("Looked up, no connection seen")).to_be_visible()
 
 
@@ -167,6 +167,12 @@ def test_visibility_says_what_was_hidden(tab: Page) -> None:
     tab.goto("/visibility")
     expect(tab.get_by_text("Sensors")).to_be_visible()
     assert metric(tab, "Hidden") == "15.0%"
+
+
+def test_visibility_says_which_filters_narrow_it(tab: Page) -> None:
+    tab.goto("/visibility?clients=anna.berg")
+    expect(tab.get_by_text("of the filters only the time narrows this page")).to_be_visible()
+    assert metric(tab, "All traffic") == "10.0 MB"
 
 
 def test_a_failure_of_our_own_sends_nobody_outside(tab: Page, tmp_path: Path) -> None:
