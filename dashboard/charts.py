@@ -19,6 +19,7 @@ VISIBILITY_COLOURS = {
 
 UTC = alt.Scale(type="utc")  # else the browser's time zone is used
 
+MOST = 40  # rows and columns of a matrix: the names of more cannot be read
 WIDE = 12  # services from which on a matrix takes the whole width
 TITLES = {"bytes_up": "bytes sent"}
 
@@ -32,10 +33,15 @@ BYTES = " : ".join(
 )
 
 
+def heaviest(frame: pd.DataFrame, column: str, weight: str, count: int) -> pd.Index[str]:
+    """The `count` values of `column` with most `weight` in all."""
+    return frame.groupby(column)[weight].sum().nlargest(count).index
+
+
 def top(frame: pd.DataFrame, column: str, weight: str) -> pd.DataFrame:
     """The same rows with all but the `SHOWN` heaviest values of `column` called "other"."""
-    heaviest = frame.groupby(column)[weight].sum().nlargest(SHOWN).index
-    return frame.assign(**{column: frame[column].where(frame[column].isin(heaviest), "other")})
+    kept = frame[column].isin(heaviest(frame, column, weight, SHOWN))
+    return frame.assign(**{column: frame[column].where(kept, "other")})
 
 
 def time_axis(times: pd.Series[pd.Timestamp]) -> alt.Axis:
@@ -71,7 +77,9 @@ def volume(frame: pd.DataFrame) -> alt.Chart:
 
 
 def matrix(frame: pd.DataFrame, row: str = "client", value: str = "bytes_up") -> alt.Chart:
-    """Who, or what, × which service × how much: columns `row`, `service`, `value`."""
+    """Who, or what, × which service × how much, the `MOST` heaviest: columns `row`, `service`, `value`."""
+    for name in ("service", row):
+        frame = frame[frame[name].isin(heaviest(frame, name, value, MOST))]
     cells = frame.groupby([row, "service"], as_index=False)[value].sum()
     top = alt.Axis(labelAngle=-40, labelOverlap=False, orient="top")
     tooltip = [f"{row}:N", "service:N", alt.Tooltip(f"{value}:Q", format=",", title=TITLES.get(value, value))]

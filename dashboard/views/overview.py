@@ -21,7 +21,9 @@ def show(filters: Filters) -> None:
         st.subheader("Data sent, over time")
         st.altair_chart(charts.volume(fetch("volume", filters)), height="content")
         st.subheader("Who sends how much to which service")
-        parts.heatmap(charts.matrix(use.nlargest(200, "bytes_up")))
+        if max(use["client"].nunique(), use["service"].nunique()) > charts.MOST:
+            st.caption(f"The {charts.MOST} heaviest services and clients; the table has the rest.")
+        parts.heatmap(charts.matrix(use))
         parts.table(use.drop(columns=["vendor"]))
     lookups(filters)
 

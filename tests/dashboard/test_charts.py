@@ -53,6 +53,13 @@ def test_a_short_time_axis_writes_no_minute_twice() -> None:
     assert charts.time_axis(days).to_dict()["format"] == "%d %b"
 
 
+def test_a_matrix_has_no_more_names_than_can_be_read() -> None:
+    rows = [{"client": f"c{n % 90}", "service": f"s{n % 70}", "bytes_up": n} for n in range(630)]
+    spec = charts.matrix(pd.DataFrame(rows)).to_dict()
+    cells = pd.DataFrame(next(iter(spec["datasets"].values())))
+    assert cells["client"].nunique() == cells["service"].nunique() == charts.MOST
+
+
 def test_a_small_matrix_is_not_blown_up() -> None:
     rows = pd.DataFrame({"data_class": ["iban"], "service": ["x"], "exchanges": [2]})
     assert charts.matrix(rows, row="data_class", value="exchanges").to_dict()["width"] == {"step": 56}
