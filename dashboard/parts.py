@@ -110,7 +110,7 @@ def heatmap(chart: alt.Chart) -> None:
 def bytes_text(count: float) -> str:
     """Decimal units, as network people count."""
     for unit in ("B", "kB", "MB", "GB", "TB"):
-        if abs(count) < 1000:
+        if abs(count) < 999.5:  # else it is written as 1000
             return f"{count:.0f} {unit}" if unit == "B" or count >= 100 else f"{count:.1f} {unit}"
         count /= 1000
     return f"{count:,.1f} PB"
