@@ -138,6 +138,13 @@ def test_totals_count_what_a_table_has_no_room_for(store: Store):
     assert lightest["bytes_up"] == 1
 
 
+def test_a_lookup_before_its_client_had_a_name_is_of_the_connection_after_it(store: Store):
+    unnamed = {"service": "openai-api", "user": "", "client_host": ""}
+    rows = [lookup(**unnamed), lookup(**unnamed, client_ip="10.0.0.9"), connection(user="anna")]
+    store.insert(rows, sensor="s", batch=0, token="t")
+    assert store.fetch("lookups_only")["client"].to_pylist() == ["10.0.0.9"]
+
+
 def test_choices_are_what_any_page_may_show(store: Store):
     rows = [
         connection(service="chatgpt", category="chat", user="anna"),
