@@ -85,18 +85,22 @@ def unmarked(text: str) -> str:
 
 
 def inert(value: object) -> object:
-    """A cell of a table, which can be saved as CSV: what a spreadsheet would run gets an apostrophe."""
+    """A cell of what can be saved as CSV, tables and charts: a formula gets an apostrophe and is none."""
     if isinstance(value, str):
         return f"'{value}" if value.startswith(FORMULA) else value
     return [inert(one) for one in value] if isinstance(value, np.ndarray) else value
 
 
+def savable(frame: pd.DataFrame) -> pd.DataFrame:
+    """The same rows with cells that are `inert`."""
+    texts = frame.select_dtypes(["object", "string"])
+    return frame.assign(**{str(name): texts[name].map(inert) for name in texts})
+
+
 def table(frame: pd.DataFrame, **options: Any) -> Any:
     """A table with the columns' standard names, units and help. Cells are data, never markup."""
     config = {name: COLUMNS[name] for name in frame.columns if name in COLUMNS}
-    texts = frame.select_dtypes(["object", "string"])
-    frame = frame.assign(**{str(name): texts[name].map(inert) for name in texts})
-    shown = st.dataframe(frame, hide_index=True, column_config=config, placeholder="", **options)
+    shown = st.dataframe(savable(frame), hide_index=True, column_config=config, placeholder="", **options)
     if len(frame) in LIMITS:
         st.caption(f"The first {len(frame):,} rows. There may be more: narrow the filters.")
     return shown

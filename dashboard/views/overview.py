@@ -23,7 +23,7 @@ def show(filters: Filters) -> None:
         st.subheader("Who sends how much to which service")
         if max(use["client"].nunique(), use["service"].nunique()) > charts.MOST:
             st.caption(f"The {charts.MOST} heaviest services and clients; the table has the rest.")
-        parts.heatmap(charts.matrix(use))
+        parts.heatmap(charts.matrix(parts.savable(use)))
         parts.table(use.drop(columns=["vendor"]))
     lookups(filters)
 

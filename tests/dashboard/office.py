@@ -19,7 +19,7 @@ from sensor.delivery.event import Connection, Exchange, Finding, Lookup, SensorS
 ROOT = Path(__file__).parents[2]
 HOUR = 3_600_000_000_000
 START = 1_795_600_800_000_000_000  # 2026-11-25 10:00 UTC
-HOSTILE = "<script>alert(1)</script>[x](javascript:alert(1))"
+HOSTILE = "=<script>alert(1)</script>[x](javascript:alert(1))"
 DEFAULTS: dict[str, Any] = {"str": "", "int": 0, "float": 0.0, "bool": False, "tuple[str, ...]": ()}
 
 

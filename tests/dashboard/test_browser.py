@@ -58,6 +58,11 @@ def test_overview_shows_who_what_and_how_much(tab: Page) -> None:
     expect(tab.get_by_text("Looked up, no connection seen")).to_be_visible()
 
 
+def test_a_chart_saved_as_csv_has_no_formulas(tab: Page) -> None:
+    tab.goto("/")
+    expect(tab.locator("svg.marks").nth(1).get_by_text("'=<script>")).to_be_visible()
+
+
 def test_times_are_utc_wherever_the_browser_is(tab: Page) -> None:
     tab.goto("/")
     chart = tab.locator("svg.marks").first
