@@ -48,7 +48,7 @@ def store() -> Store:
     return open_store(load().store.url, readonly=True)
 
 
-@st.cache_data(ttl=10, max_entries=500, show_spinner=False)
+@st.cache_data(ttl=10, max_entries=500, show_spinner="Asking the store…")
 def fetch(query: str, filters: Filters, **parameters: str | int) -> pd.DataFrame:
     """Rows of `collector/queries/<query>.sql` for these filters."""
     rows: pd.DataFrame = store().fetch(query, **filters.parameters(), **parameters).to_pandas()

@@ -180,18 +180,40 @@ def test_visibility_says_which_filters_narrow_it(tab: Page) -> None:
     assert metric(tab, "All traffic") == "10.0 MB"
 
 
+def flags(port: int) -> list[str]:
+    options = OPTIONS | {"server.address": "127.0.0.1", "server.port": str(port)}
+    return [f"--{name}={value}" for name, value in options.items()]
+
+
 def test_a_failure_of_our_own_sends_nobody_outside(tab: Page, tmp_path: Path) -> None:
     script, port = tmp_path / "broken.py", free_port()
     script.write_text("raise RuntimeError('secret')")
-    options = OPTIONS | {"server.address": "127.0.0.1", "server.port": str(port)}
-    flags = [f"--{name}={value}" for name, value in options.items()]
     browser = tab.context.browser
     assert browser
-    with serving(port, "-m", "streamlit", "run", str(script), *flags) as url, browser.new_page() as page:
+    with (
+        serving(port, "-m", "streamlit", "run", str(script), *flags(port)) as url,
+        browser.new_page() as page,
+    ):
         page.goto(url)
         expect(page.get_by_test_id("stException")).to_be_visible()
         assert page.get_by_test_id("stException").get_by_role("link").count() == 0
         assert page.get_by_text("secret").count() == 0
+
+
+def test_a_slow_store_is_said(tab: Page, tmp_path: Path) -> None:
+    script, port = tmp_path / "slow.py", free_port()
+    script.write_text(
+        "import time\nfrom dashboard import data\n"
+        "data.store = lambda: time.sleep(60)\ndata.fetch('overview', data.Filters())\n"
+    )
+    browser = tab.context.browser
+    assert browser
+    with (
+        serving(port, "-m", "streamlit", "run", str(script), *flags(port)) as url,
+        browser.new_page() as page,
+    ):
+        page.goto(url)
+        expect(page.get_by_text("Asking the store…")).to_be_visible()
 
 
 def test_nothing_broke_and_nothing_was_asked_of_the_outside(tab: Page) -> None:
