@@ -13,8 +13,9 @@ def show(filters: Filters) -> None:
     use = fetch("overview", filters)
     if use.empty:
         parts.nothing(
-            "No AI service in use here.",
-            "Widen the time range or clear the filters. What a sensor cannot see is on the Visibility page.",
+            "No connection to an AI service was seen here.",
+            "Widen the time range or clear the filters. What the proxy alone has read is on the Data page, what "
+            "a sensor cannot see on the Visibility page.",
         )
     else:
         numbers(filters)

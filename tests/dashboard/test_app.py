@@ -41,6 +41,19 @@ def test_a_sensor_that_sees_nothing_is_not_one_that_misses_nothing(tmp_path: Pat
     assert done.stdout.splitlines()[-1].split(maxsplit=1) == ["visibility", "0 numbers, 1 rows"]
 
 
+def test_what_the_proxy_alone_has_read_is_shown(tmp_path: Path) -> None:
+    store = f"chdb://{tmp_path / 'proxy'}"
+    read = "row(Exchange, id='1', time=START, client_ip='10.0.0.1', user='anna', service='claude')"
+    proxy = f"open_store(sys.argv[1]).insert([{read}], sensor='proxy', batch=1, token='t')"
+    done = python("-c", f"from tests.dashboard.office import *; {proxy}", store)
+    assert done.returncode == 0, done.stderr
+    done = python("-m", "sensor.cli", "dashboard", "--check", "--store", store)
+    assert done.returncode == 0, done.stdout
+    rows = {line.split()[0]: line.split(", ")[1] for line in done.stdout.splitlines()}
+    assert (rows["overview"], rows["content"]) == ("0 rows", "1 rows")
+    assert (rows["service"], rows["client"]) == ("1 rows", "1 rows")
+
+
 def test_a_store_that_cannot_be_reached_is_one_sentence() -> None:
     done = python("-m", "sensor.cli", "dashboard", "--check", "--store", "http://127.0.0.1:9/")
     assert done.returncode == 1

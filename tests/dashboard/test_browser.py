@@ -92,7 +92,7 @@ def test_a_links_filters_stay_on_every_page(tab: Page) -> None:
 
 def test_an_old_range_is_empty_and_says_what_to_do(tab: Page) -> None:
     tab.goto("/?time=Between+two+days&from=2001-01-01&until=2001-01-02")
-    expect(tab.get_by_text("No AI service in use here.")).to_be_visible()
+    expect(tab.get_by_text("No connection to an AI service was seen here.")).to_be_visible()
 
 
 def test_a_range_that_ends_before_it_begins_is_said(tab: Page) -> None:
