@@ -23,8 +23,12 @@ _MEMORY = 16 << 20
 
 
 # Written in patterns as `{{assign}}` and `{{end}}`: from a name to the value it is given, in code, configuration,
-# JSON, headers and command lines; and that a token does not go on.
+# JSON, headers and command lines; and that a token does not go on. `{{letter}}`, within a class: letters that a
+# number's neighbour must not be. Chinese, Japanese and Thai have no spaces, Korean has particles at its words: there
+# a number stands between letters.
 _PIECES = {
+    "{{letter}}": r"\p{Latin}\p{Greek}\p{Cyrillic}\p{Armenian}\p{Georgian}\p{Hebrew}\p{Arabic}\p{Ethiopic}"
+    r"\p{Devanagari}\p{Bengali}\p{Gurmukhi}\p{Gujarati}\p{Tamil}\p{Telugu}\p{Kannada}\p{Malayalam}\p{Sinhala}",
     "{{assign}}": r"""[\w.\- \t]{0,32}\\?["'\x60\]]{0,2}[ \t]{0,3}"""
     r"""(?:=>|:{1,3}=|\?{1,2}=|[.+]=|==|=|:|,|\(|>)\s{0,8}\\?["'\x60]?""",
     "{{end}}": r"(?:[^A-Za-z0-9_\-+/=]|$)",

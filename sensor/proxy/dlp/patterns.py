@@ -26,9 +26,10 @@ def _near(words: Iterable[str]) -> Any:
     long = set(words) - short
     ends = [words_pattern(long, "").decode()] if long else []
     if short:
-        ends.append(words_pattern(short, "").decode() + r"(?:[^\pL]|$)")
-    text = rf"(?i)(?:^|[^\pL])(?:{'|'.join(ends)})".replace(r"\ ", "[ _\\-]")  # also as a key is written
-    return automaton(text.encode())
+        ends.append(words_pattern(short, "").decode() + r"(?:[^{{letter}}]|$)")
+    start = "(?i)(?:^|[^{{letter}}])"
+    text = rf"{start}(?:{'|'.join(ends)})".replace(r"\ ", "[ _\\-]")  # also as a key is written
+    return automaton(expanded(text).encode())
 
 
 def _values(pattern: Any, data: bytes, at: int, end: int, reach: int) -> Iterator[tuple[int, int]]:
