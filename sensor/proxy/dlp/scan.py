@@ -23,6 +23,7 @@ from sensor.proxy.dlp.site import Site
 
 # Six digits with little in between: what numbers of people, cards and accounts have.
 _DIGITS = compiled(r"\d(?:[^0-9\n]{0,2}\d){5,}")
+_JOINED = compiled(r"[{{letter}}\pM\pN]")
 _AROUND = 24  # bytes before and after such digits that belong to the number: a country, a check letter
 # Of hits that overlap only one is kept: that of the class that comes first. Others are about whole passages.
 _RANK = {
@@ -213,9 +214,15 @@ def _of_terms(detector: Detector, words: list[Found], limits: Limits) -> Iterato
 
 
 def _whole(data: bytes, word: Found) -> bool:
-    """No letter or digit touches the word."""
-    before, after = data[word.start - 1 : word.start], data[word.end : word.end + 1]
-    return not (before.isalnum() or after.isalnum() or before >= b"\x80" or after >= b"\x80")
+    """No letter or digit touches the word, of a script that has spaces between words."""
+    before, after = data[max(0, word.start - 1) : word.start], data[word.end : word.end + 1]
+    if before.isalnum() or after.isalnum():
+        return False
+    if before < b"\x80" and after < b"\x80":
+        return True
+    before, after = data[max(0, word.start - 4) : word.start], data[word.end : word.end + 4]
+    beside = before.decode("utf-8", "ignore")[-1:] + after.decode("utf-8", "ignore")[:1]
+    return _JOINED.search(beside.encode()) is None
 
 
 def _of_site(data: bytes, config: Config) -> Generator[None, None, list[_Raw]]:

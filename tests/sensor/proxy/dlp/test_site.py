@@ -29,6 +29,30 @@ def test_words_count_as_words():
     assert found == [("custom", "NIGHTJAR")]
 
 
+@pytest.mark.parametrize(
+    "text",
+    [
+        "„Nightjar“ ist geheim",
+        "«Nightjar»",
+        "Nightjar’s plan",
+        "the\u00a0Nightjar…",
+        "弊社のNightjarは",
+        "極秘Nightjar。",
+    ],
+)
+def test_a_word_ends_at_any_sign_and_at_scripts_without_spaces(text):
+    assert hits(text, words={"p": ("Nightjar",)}) == [("custom", "Nightjar")]
+
+
+def test_words_of_scripts_without_spaces_are_found_within_a_sentence():
+    assert hits("弊社の富士計画は極秘", words={"p": ("富士計画",)}) == [("custom", "富士計画")]
+
+
+@pytest.mark.parametrize("text", ["éNightjar", "Nightjarß", "Nightjar\u0301", "яNightjar"])
+def test_letters_beyond_ascii_go_on_with_a_word(text):
+    assert hits(text, words={"p": ("Nightjar",)}) == []
+
+
 def exact(*values):
     return (lists.Exact("customers", frozenset(lists.hash_value(KEY, v) for v in values)),)
 
