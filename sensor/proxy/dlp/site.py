@@ -30,8 +30,10 @@ def _bytewise(pattern: bytes) -> Any:
 
 
 _CAPITALISED = r"\p{Lu}[\p{L}'’\-]*\.?"
-# Two to four capitalised words, or `Family, Given`.
-_PHRASES = compiled(rf"{_CAPITALISED}(?:,? {_CAPITALISED}){{1,3}}")
+_CAPITALISED_WORDS = compiled(_CAPITALISED)
+# Capitalised words side by side, or `Family, Given`. Others may stand before: `Chief Financial Officer Anna Weber`.
+_PHRASES = compiled(rf"{_CAPITALISED}(?:,?[ \x{{A0}}]{{1,2}}{_CAPITALISED})+")
+_LONGEST = 4  # words of a name
 _TOKENS = compiled(r"[\pL\pN_.+\-/#@]*[0-9@][\pL\pN_.+\-/#@]*")
 _GROUPED = compiled(r"\d(?:[ \-.]?\d){5,30}")  # numbers written in groups
 # A word that begins a shingle: chosen by its letters, so that the same text has the same shingles anywhere.
@@ -80,7 +82,7 @@ class Site:
 
 def _plain(value: str) -> str:
     """A value as it is hashed: case, spaces at the ends and grouping of digits do not matter."""
-    value = " ".join(value.casefold().replace(",", " ").split()).strip(".;:!?\"'()[]")
+    value = " ".join(value.casefold().replace(",", " ").replace("’", "'").split()).strip(".;:!?\"'()[]")
     bare = value.replace(" ", "").replace("-", "").replace(".", "")
     return bare if bare.isdigit() else value
 
@@ -122,16 +124,15 @@ def find_names(found: Iterable[Phrase], names: frozenset[str]) -> Iterator[tuple
 def phrases(data: bytes) -> Iterator[Phrase]:
     """Every run of two to four capitalised words within a phrase, longest first, without overlap."""
     for match in _PHRASES.finditer(data):
-        text = match[0].decode("utf-8", "replace")
-        starts, words, at = [], [], match.start()
-        for word in text.split(" "):
-            starts.append(at)
-            words.append(word.rstrip(".,"))
-            at += len(word.encode()) + 1
-        for size in range(len(words), 1, -1):
+        starts, ends, words = [], [], []
+        for word in _CAPITALISED_WORDS.finditer(match[0]):
+            bare = word[0].rstrip(b".")
+            starts.append(match.start() + word.start())
+            ends.append(starts[-1] + len(bare))
+            words.append(bare.decode("utf-8", "replace").replace("’", "'"))
+        for size in range(min(_LONGEST, len(words)), 1, -1):
             for first in range(len(words) - size + 1):
-                end = starts[first + size - 1] + len(words[first + size - 1].encode())
-                yield starts[first], end, words[first : first + size]
+                yield starts[first], ends[first + size - 1], words[first : first + size]
 
 
 def find_exact(data: bytes, said: Iterable[Phrase], site: Site) -> Iterator[tuple[str, int, int] | None]:
@@ -261,7 +262,9 @@ def open_site(
     return Site(
         tuple(regions),
         frozenset(
-            " ".join(line.replace(",", " ").split()).casefold() for p in names for line in read_lines(p)
+            " ".join(line.replace(",", " ").replace("’", "'").split()).casefold()
+            for p in names
+            for line in read_lines(p)
         ),
         lists,
         tuple(item for item in made if isinstance(item, Exact)),

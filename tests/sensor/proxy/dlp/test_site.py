@@ -24,6 +24,21 @@ def test_names_given_first_or_last():
     assert hits("Anna Schmidt met Karl Weber", names=names) == []
 
 
+@pytest.mark.parametrize(
+    ("text", "name"),
+    [
+        ("Chief Financial Officer Anna Weber said", "Anna Weber"),
+        ("One Two Three Four Five Jean-Luc O’Brien Six Seven", "Jean-Luc O’Brien"),
+        ("for Anna\u00a0Weber.", "Anna\u00a0Weber"),
+        ("for Anna  Weber.", "Anna  Weber"),
+    ],
+)
+def test_names_among_other_capitals_and_as_word_processors_write_them(text, name):
+    names = frozenset({"anna weber", "jean-luc o'brien"})
+    assert hits(text, names=names) == [("person-name", name)]
+    assert hits(text, exact=exact("Anna Weber", "Jean-Luc O’Brien")) == [("exact-match", name)]
+
+
 def test_words_count_as_words():
     found = hits("Project NIGHTJAR, nightjars, xnightjar", words={"p": ("Nightjar",)})
     assert found == [("custom", "NIGHTJAR")]
