@@ -9,6 +9,7 @@ from __future__ import annotations
 import hashlib
 import re
 from dataclasses import dataclass, field
+from urllib.parse import unquote
 
 HEAD = 16_384  # bytes of a part's headers
 PARTS = 1_000
@@ -17,7 +18,14 @@ _BOUNDARY = re.compile(r'boundary=(?:"([^"]{1,200})"|([^\s;,"]{1,200}))', re.IGN
 
 
 def parameter(header: str, name: str) -> str:
-    """A parameter of a header's value (RFC 9110 5.6.6), "" when absent. Linear in the header's length."""
+    """A parameter of a header's value (RFC 9110 5.6.6, else RFC 8187: `filename*=UTF-8''...`), "" when absent.
+
+    Linear in the header's length.
+    """
+    return _parameter(header, name) or unquote(_parameter(header, rf"{name}\*").rpartition("'")[2])
+
+
+def _parameter(header: str, name: str) -> str:
     start = re.search(rf";\s*+{name}\s*+=", header, re.IGNORECASE)
     value = _VALUE.match(header, start.end()) if start else None
     return (re.sub(r"\\(.)", r"\1", value[1] or "") or value[2] or "") if value else ""

@@ -68,6 +68,10 @@ def test_bounds() -> None:
 
 def test_parameters() -> None:
     assert form.parameter('form-data; name="a b"; filename=c', "filename") == "c"
+    requests = "form-data; name=\"file\"; filename*=utf-8''M%C3%BCller%20A.pdf"  # where a name is not ASCII
+    assert form.parameter(requests, "filename") == "Müller A.pdf"
+    assert form.parameter(f'{requests}; filename="x.pdf"', "filename") == "x.pdf"
+    assert form.parameter("form-data; filename*=", "filename") == ""
     assert form.boundary('multipart/form-data; boundary="x y"') == b"x y"
     assert form.boundary("multipart/form-data") == b""
 
