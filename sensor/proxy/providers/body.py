@@ -25,8 +25,11 @@ FIELD = 65_536  # a text field of a form
 LINES = 20_000
 FIELDS = 1_000
 OPENED = 6  # Gemini's web application: form, list, list, prompt
-_DATA_URL = re.compile(r"data:([\w.+/-]{0,100})((?:;[\w=.+%-]{1,200}){0,8}),")
-_BASE64 = re.compile(r"[A-Za-z0-9+/_-]{120}")
+_DATA_URL = re.compile(r"data:([\w.+/-]{0,100})((?:;[\w=.+%-]{1,200}){0,8}),", re.IGNORECASE)
+_BASE64 = re.compile(
+    r"(?:[A-Za-z0-9+/_-][\r\n]{0,2}){120}"
+)  # in lines of 76, as `base64` writes it (RFC 2045)
+_ONE_ALPHABET = str.maketrans("-_", "+/", "\r\n")
 _SHORT = re.compile(r"(?:[A-Za-z0-9+/_-]{4}){2,}(?:[A-Za-z0-9+/_-]{2}==|[A-Za-z0-9+/_-]{3}=)?")
 _RUNS = re.compile(rb"[\x20-\x7e\t\r\n\xc2-\xf4\x80-\xbf]{6,}")
 # Names and numbers of things: changing one breaks the request, and no one writes a prompt there.
@@ -44,6 +47,7 @@ _LABELS = frozenset({
 _REFERENCES = frozenset({"file_id", "fileUri", "file_uri", "file_url", "document_url", "s3Location"})
 _BINARY = frozenset({
     "data", "bytes", "b64_json", "file_data", "image_data", "audio", "images", "partial_image_b64", "delta",
+    "bytesBase64Encoded", "input_audio", "result",
 })
 # fmt: on
 _FILENAMES = ("filename", "file_name", "fileName", "displayName", "display_name")
@@ -210,7 +214,7 @@ class Found:
         if key in _REFERENCES or (key in ("url", "image_url") and text.startswith(("http://", "https://"))):
             self.attachments.append(Attachment(shapes.clean(text, 255), "", where=where))
         if found := _DATA_URL.match(text):
-            return self._encoded(found[1], text[found.end() :], where, "base64" in found[2])
+            return self._encoded(found[1], text[found.end() :], where, "base64" in found[2].lower())
         holder = key if not key.isdecimal() or path is None or len(path) < 2 else path[-2]
         if holder == "embedding" and _BASE64.match(text):
             return None  # numbers
@@ -224,8 +228,8 @@ class Found:
 
     def _is_file(self, path: tuple[str, ...], holder: str) -> bool:
         """Whether base64 too short to be told from a word is a file: there it says its type, or a list of
-        pictures holds it."""
-        beside = [*_above(self._tree, path)][-1:]
+        pictures holds it. Bedrock says it one level above: `{"format": "txt", "source": {"bytes": ...}}`."""
+        beside = [*_above(self._tree, path)][-2:]
         return holder == "images" or any(name in one for one in beside for name in _TYPES)
 
     def _encoded(self, kind: str, text: str, where: str | None, base_64: bool) -> None:
@@ -246,9 +250,9 @@ def whole_characters(text: str) -> str:
 
 
 def decode64(text: str) -> bytes | None:
-    """Base64 of either alphabet, with or without padding; None: it is not."""
+    """Base64 of either alphabet, with or without padding and line breaks; None: it is not."""
     try:
-        plain = text.translate({45: 43, 95: 47}).rstrip("=").encode("ascii")
+        plain = text.strip().translate(_ONE_ALPHABET).rstrip("=").encode("ascii")
         return base64.b64decode(plain + b"=" * (-len(plain) % 4), validate=True)
     except (binascii.Error, ValueError):
         return None

@@ -1,5 +1,6 @@
 """Requests of real SDKs, recorded: every field that `Call` has."""
 
+import base64
 import dataclasses
 import json
 import pickle
@@ -329,6 +330,34 @@ def test_any_bytes_are_read_without_an_error(data: bytes, service: str, kind: st
 @given(st.text())
 def test_base64_is_decoded_or_refused(text: str) -> None:
     assert decode64(text) is None or isinstance(decode64(text), bytes)
+
+
+LINES = base64.encodebytes(b"A plan of 200 bytes. " * 10).decode()
+
+
+@pytest.mark.parametrize(
+    ("service", "path", "part"),
+    [
+        ("claude-api", "/v1/messages", {"source": {"media_type": "text/plain", "data": LINES}}),
+        ("openai-api", "/v1/chat/completions", {"file": {"file_data": f"DATA:text/plain;BASE64,{LINES}"}}),
+        ("openai-api", "/v1/chat/completions", {"image_url": {"url": f"data:text/plain;base64, {LINES}"}}),
+        ("vertex-ai", "/v1/models/m:predict", {"image": {"mimeType": "a/b", "bytesBase64Encoded": LINES}}),
+        ("mistral-api", "/v1/chat/completions", {"type": "input_audio", "input_audio": LINES}),
+        ("openai-api", "/v1/responses", {"type": "image_generation_call", "result": LINES}),
+    ],
+)
+def test_files_in_base64_however_it_is_written(service: str, path: str, part: dict[str, Any]) -> None:
+    call = read(path, {"messages": [{"role": "user", "content": [part]}], "instances": [part]}, service)
+    assert [one.size for one in call.attachments] == [210, 210]
+
+
+def test_a_short_file_says_its_type_beside_it_or_above() -> None:
+    document = {"name": "d", "format": "txt", "source": {"bytes": "YSBjYXJkLg=="}}
+    body = {"messages": [{"role": "user", "content": [{"document": document}]}]}
+    call = read("/model/m/converse", body, "amazon-bedrock")
+    assert [(one.name, one.data) for one in call.attachments] == [("d", b"a card.")]
+    assert decode64("four Four four") is None  # words
+    assert not read("/v1/chat", {"documents": [{"data": "word"}]}, "cohere-api").attachments
 
 
 def test_texts_can_always_be_encoded() -> None:
