@@ -31,6 +31,7 @@ _BASE64 = re.compile(
 )  # in lines of 76, as `base64` writes it (RFC 2045)
 _ONE_ALPHABET = str.maketrans("-_", "+/", "\r\n")
 _SHORT = re.compile(r"(?:[A-Za-z0-9+/_-]{4}){2,}(?:[A-Za-z0-9+/_-]{2}==|[A-Za-z0-9+/_-]{3}=)?")
+_SECRETS = re.compile(r"(?<=://)[^/?#@]*+@|[?#].*", re.DOTALL)  # what an address has that lets anybody in
 _RUNS = re.compile(rb"[\x20-\x7e\t\r\n\xc2-\xf4\x80-\xbf]{6,}")
 # Names and numbers of things: changing one breaks the request, and no one writes a prompt there.
 # fmt: off
@@ -211,10 +212,10 @@ class Found:
         if key in _LABELS and len(text) <= 128 and " " not in text:
             return None
         where = None if path is None else document.pointer(path)
-        if key in _REFERENCES or (key in ("url", "image_url") and text.startswith(("http://", "https://"))):
-            self.attachments.append(Attachment(shapes.clean(text, 255), "", where=where))
         if found := _DATA_URL.match(text):
             return self._encoded(found[1], text[found.end() :], where, "base64" in found[2].lower())
+        if key in _REFERENCES or (key in ("url", "image_url") and text.startswith(("http://", "https://"))):
+            self.attachments.append(Attachment(shapes.clean(_SECRETS.sub("", text), 255), "", where=where))
         holder = key if not key.isdecimal() or path is None or len(path) < 2 else path[-2]
         if holder == "embedding" and _BASE64.match(text):
             return None  # numbers

@@ -360,6 +360,21 @@ def test_a_short_file_says_its_type_beside_it_or_above() -> None:
     assert not read("/v1/chat", {"documents": [{"data": "word"}]}, "cohere-api").attachments
 
 
+@pytest.mark.parametrize(
+    ("part", "name"),
+    [
+        ({"image_url": {"url": "https://b.example/a.png?X-Amz-Signature=5a1f"}}, "https://b.example/a.png"),
+        ({"type": "url", "url": "https://jo:pw@mcp.example/sse#k"}, "https://mcp.example/sse"),
+        ({"file_url": "https://b.example/@a/b.pdf"}, "https://b.example/@a/b.pdf"),
+        ({"file_id": "file-1"}, "file-1"),
+        ({"document_url": "data:text/plain;base64,dGhlIHBsYW4="}, ""),
+    ],
+)
+def test_names_of_references_tell_no_secret_and_no_content(part: dict[str, Any], name: str) -> None:
+    call = read("/v1/chat/completions", {"messages": [{"role": "user", "content": [part]}]})
+    assert [one.name for one in call.attachments] == [name]
+
+
 def test_texts_can_always_be_encoded() -> None:
     call = read("/v1/chat/completions", rb'{"messages":[{"role":"user","content":"\ud83d\ude00 \ud800 x"}]}')
     assert [text.text for text in call.texts] == ["\U0001f600 \ufffd x"]
