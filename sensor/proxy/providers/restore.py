@@ -107,6 +107,8 @@ class Restorer:
     def _spots(self, spots: list[answers.Spot], frame: Frame, event: Any) -> bool:
         """Read and write the portions of texts; whether any changed."""
         changed = False
+        if type(self._framing) is Framing and isinstance(event, list):
+            return self._listed(spots)
         if type(self._framing) is Framing:  # a whole document holds whole texts
             for spot in spots:
                 changed |= self._whole(spot)
@@ -122,6 +124,18 @@ class Restorer:
             changed |= out != spot.text
             spot.put(out)
         return changed
+
+    def _listed(self, spots: list[answers.Spot]) -> bool:
+        """A document that lists what else were events: Gemini's stream without `alt=sse`."""
+        before, rests = [spot.text for spot in spots], dict[answers.Channel, tuple[answers.Spot, str]]()
+        for spot in spots:
+            _, rest = rests.pop(spot.channel, (spot, ""))
+            out, rest = self._replaced(rest + spot.text, spot.json)
+            rests[spot.channel] = spot, rest
+            spot.put(out)
+        for spot, rest in rests.values():
+            spot.put(spot.text + rest)
+        return before != [spot.text for spot in spots]
 
     def _whole(self, spot: answers.Spot) -> bool:
         before = spot.text
@@ -152,8 +166,8 @@ class Restorer:
                 continue
             for key, value in list(node.items() if isinstance(node, dict) else enumerate(node)):
                 left -= left > 0
-                if isinstance(value, str) and "<" in value:
-                    text = self._put_back(value, inside_json=key == "arguments")
+                if isinstance(value, str) and ("<" in value or "\\u003" in value):
+                    text = self._put_back(value, inside_json=key == "arguments" and value[:1] == "{")
                     changed, node[key] = changed or text != value, text
                 elif isinstance(value, dict | list):
                     waiting.append(value)

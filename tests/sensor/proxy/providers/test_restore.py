@@ -6,7 +6,7 @@ import zlib
 from typing import Any
 
 import pytest
-from hypothesis import given, settings
+from hypothesis import example, given, settings
 from hypothesis import strategies as st
 
 from sensor.proxy.providers import Reader, Restorer
@@ -152,6 +152,27 @@ def test_arguments_keep_being_json() -> None:
     for parts in (['{"to": "<CA', 'RD_1>"}'], ['{"to": "\\u00', "3cCARD_1\\u003", 'E"}']):
         got = texts(restore(b"".join(sse(*map(chunk, parts), done=True)), STREAM), STREAM)
         assert json.loads(got[0]) == {"to": ORIGINALS["<CARD_1>"]}
+
+
+def test_arguments_are_restored_in_the_event_that_has_them_whole() -> None:
+    done = {"type": "response.function_call_arguments.done", "arguments": '{"to": "\\u003cCARD_1\\u003e"}'}
+    got = json.loads(restore(sse(done)[0], STREAM)[6:])
+    assert json.loads(got["arguments"]) == {"to": ORIGINALS["<CARD_1>"]}
+
+
+def test_texts_of_tools_are_no_json() -> None:
+    named = {"content": [{"type": "tool_use", "input": {"command": "pay", "arguments": "to <CARD_1>"}}]}
+    got = json.loads(restore(json.dumps(named).encode(), "application/json"))
+    assert got["content"][0]["input"]["arguments"] == "to " + ORIGINALS["<CARD_1>"]
+
+
+@example(["<CA", "RD", "_1", ">"])
+@given(parts=st.lists(st.sampled_from(["<CA", "RD", "_1", ">", "<", "x", ""])))
+def test_a_document_that_lists_the_events_of_a_stream(parts: list[str]) -> None:
+    events = [{"candidates": [{"content": {"parts": [{"text": part}]}}]} for part in parts]
+    out = json.loads(restore(json.dumps(events).encode(), "application/json"))
+    said = "".join(event["candidates"][0]["content"]["parts"][0]["text"] for event in out)
+    assert said == "".join(parts).replace("<CARD_1>", ORIGINALS["<CARD_1>"])
 
 
 def test_amazon_s_checksums_hold() -> None:
