@@ -106,21 +106,24 @@ def _content(content: Any, channel: Channel) -> Iterator[Spot]:
 
 
 def _typed(event: dict[str, Any]) -> Iterator[Spot]:
-    """Events that say their type: Responses and realtime, Anthropic, Cohere, Assistants."""
+    """Events that say their type: Responses and realtime, Anthropic, Cohere, Assistants, Mistral's agents."""
     kind = event.get("type") or event.get("object") or event.get("event_type") or ""
     kind = kind if isinstance(kind, str) else ""
     labels = tuple(_label(event.get(name)) for name in _INDEXES)
     delta = event.get("delta")
     if isinstance(delta, str) and kind.endswith(".delta"):
-        arguments = "arguments" in kind or "input" in kind
         if not kind.endswith(("audio.delta", "audio_data.delta")):
-            yield from _spot(event, (kind, *labels), "delta", json=arguments)
+            yield from _spot(event, (kind, *labels), "delta", json="arguments" in kind)
     elif isinstance(delta, dict) and not isinstance(delta.get("message"), dict):
         yield from _spot(delta, ("delta", *labels), "text", "thinking")
         yield from _spot(delta, ("delta", *labels), "partial_json", json=True)
         yield from _content(delta.get("content"), ("delta", *labels))
     elif isinstance(delta, dict):
         yield from _message(delta["message"], ("delta", *labels))
+    if kind == "message.output.delta":  # Mistral's agents
+        yield from _spot(event, (kind, *labels), "content")
+    if kind == "function.call.delta":
+        yield from _spot(event, (kind, *labels), "arguments", json=True)
     if kind == "content_block_start":
         yield from _spot(_dict(event.get("content_block")), ("delta", *labels), "text", "thinking")
 
@@ -144,7 +147,8 @@ def _blocks(event: dict[str, Any]) -> Iterator[Spot]:
     for place, item in enumerate(_dicts(event.get("output"))):
         yield from _message(item, ("output", place))
         yield from _content(item.get("summary"), ("summary", place))
-        yield from _spot(item, ("output", place), "arguments", "input", json=True)
+        yield from _spot(item, ("output", place), "arguments", json=True)
+        yield from _spot(item, ("output", place), "input")  # a custom tool's is a text
     yield from _message(_dict(_dict(event.get("output")).get("message")), ("output",))
     index = ("delta", _label(event.get("contentBlockIndex")))
     delta = _dict(event.get("delta"))

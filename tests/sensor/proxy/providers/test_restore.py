@@ -161,6 +161,15 @@ def test_arguments_are_restored_in_the_event_that_has_them_whole() -> None:
 
 
 def test_texts_of_tools_are_no_json() -> None:
+    call = {"type": "custom_tool_call", "name": "patch", "input": "to <CARD_1>"}
+    events = [{"type": "response.custom_tool_call_input.delta", "delta": p} for p in ("to <CARD", "_1>")]
+    out = restore(
+        b"".join(sse(*events, {"type": "response.completed", "response": {"output": [call]}})), STREAM
+    )
+    got = [json.loads(line[6:]) for line in out.splitlines() if line]
+    assert "".join(event.get("delta", "") for event in got) == "to " + ORIGINALS["<CARD_1>"]
+    whole = restore(json.dumps({"output": [call]}).encode(), "application/json")
+    assert json.loads(whole)["output"][0]["input"] == "to " + ORIGINALS["<CARD_1>"]
     named = {"content": [{"type": "tool_use", "input": {"command": "pay", "arguments": "to <CARD_1>"}}]}
     got = json.loads(restore(json.dumps(named).encode(), "application/json"))
     assert got["content"][0]["input"]["arguments"] == "to " + ORIGINALS["<CARD_1>"]
@@ -173,6 +182,16 @@ def test_a_document_that_lists_the_events_of_a_stream(parts: list[str]) -> None:
     out = json.loads(restore(json.dumps(events).encode(), "application/json"))
     said = "".join(event["candidates"][0]["content"]["parts"][0]["text"] for event in out)
     assert said == "".join(parts).replace("<CARD_1>", ORIGINALS["<CARD_1>"])
+
+
+def test_mistral_s_agents_are_read_and_restored() -> None:
+    events = [{"type": "message.output.delta", "output_index": 0, "content": p} for p in ("to <CARD", "_1>")]
+    events += [
+        {"type": "function.call.delta", "output_index": 1, "arguments": p} for p in ('{"a": "<C', 'ARD_1>"}')
+    ]
+    said, arguments = texts(restore(b"".join(sse(*events)), STREAM), STREAM)
+    assert said == "to " + ORIGINALS["<CARD_1>"]
+    assert json.loads(arguments) == {"a": ORIGINALS["<CARD_1>"]}
 
 
 def test_amazon_s_checksums_hold() -> None:
