@@ -135,7 +135,7 @@ def steps(texts: Iterable[Text], config: Config) -> Steps:
     left, size = config.limits.bytes, 0
     for text in texts:
         data = f"{text.hint}: {text.text}" if text.hint else text.text
-        raw = data.encode("utf-8", "surrogatepass")
+        raw = _spaced(data.encode("utf-8", "surrogatepass"))
         if len(raw) > left:
             hits.append(problem("too-large", text.where, "scan", len(text.text)))
             raw = raw[:left]
@@ -146,6 +146,12 @@ def steps(texts: Iterable[Text], config: Config) -> Steps:
             hits = [*hits[: config.limits.hits], problem("too-large", text.where, "hits")]
             break
     return Scan(tuple(hits), size)
+
+
+def _spaced(data: bytes) -> bytes:
+    """Line breaks and tabs as JSON in a string has them (a tool's arguments, its result) made real, with a space that
+    keeps all places: else an `n` touches the first word of every line."""
+    return data.replace(b"\\n", b" \n").replace(b"\\r", b" \r").replace(b"\\t", b" \t")
 
 
 # Of one text, in bytes: detector, start, end, confidence, count.

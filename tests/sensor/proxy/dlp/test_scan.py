@@ -1,6 +1,7 @@
 """Places, order, overlaps, bounds; and that the worst inputs take linear time."""
 
 import itertools
+import json
 import time
 
 import pytest
@@ -36,6 +37,15 @@ def test_a_hit_never_holds_what_it_found(config):
         assert "4539" not in repr(hit)
         assert "Winter" not in repr(hit)
         assert "ghp_" not in repr(hit)
+
+
+@pytest.mark.parametrize("value", [CARD, "jane@corp.com", "DE89 3704 0044 0532 0130 00", "ghp_{{alnum:36}}"])
+@pytest.mark.parametrize("before", ["\n", "\t", "\r\n"])
+def test_values_that_begin_a_line_of_json_in_a_string(config, value, before):
+    """A tool's arguments and results are JSON that is a string: its line breaks are a backslash and a letter."""
+    value = expand(value)
+    text = json.dumps({"text": f"Straße:{before}{value}{before}and more"}, ensure_ascii=False)
+    assert [text[hit.start : hit.end] for hit in found(text, config)] == [value]
 
 
 def test_neighbours_are_all_found(config):
