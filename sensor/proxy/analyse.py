@@ -162,8 +162,7 @@ def redact(job: Job, asked: Asked, wanted: Sequence[str], setting: Setting) -> R
     for hit in asked.hits:
         if hit.data_class in wanted and hit.confidence != "low":
             found.setdefault(hit.where, []).append(hit)
-    body = job.request.body
-    placeholders = Placeholders(lambda text: text.encode() in body, job.known)
+    placeholders = Placeholders(lambda name: any(name in text.text for text in call.texts), job.known)
     changes: dict[str, str] = {}
     for where, hits in found.items():
         text = call.texts[int(where)] if where.isdecimal() else None

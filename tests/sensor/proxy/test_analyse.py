@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+from dataclasses import replace
 
 import pytest
 
@@ -58,6 +59,16 @@ def test_what_may_not_leave_is_replaced_and_can_be_put_back(setting: Setting) ->
     ((placeholder, original),) = redacted.originals.items()
     assert original == CARD
     assert json.loads(redacted.body)["messages"][1]["content"] == f"my card is {placeholder}, please pay"
+
+
+def test_a_placeholder_is_none_of_the_request_s_own_however_that_is_escaped(setting: Setting) -> None:
+    """Go and .NET write `<` as an escape in JSON."""
+    one = job(f"what does <CARD_1> stand for in {CARD}?")
+    body = one.request.body.replace(b"<", b"\\u003c").replace(b">", b"\\u003e")
+    one = replace(one, request=replace(one.request, body=body))
+    redacted = analyse.redact(one, asked(one, setting), ["payment-card"], setting)
+    assert redacted is not None
+    assert redacted.originals == {"<CARD_2>": CARD}
 
 
 def test_an_answer_is_scanned_and_its_text_is_gone(setting: Setting) -> None:
