@@ -115,12 +115,15 @@ class Actions:
         return PASS
 
     def unread(self, seen: Seen) -> Outcome:
-        """What becomes of a request whose content could not be read."""
+        """What becomes of a request whose content could not be read. What is certain without it is done."""
         if self.policy is None or not is_use(seen.match):
             return PASS
         case = self.case(seen, None)
         decision = seen.decision = self.policy.decide(case)
-        if self._possible(case, CONTENT) & self._closed:
+        possible = self._possible(case, CONTENT)
+        if possible == {decision.verdict} != {"redact"}:
+            return self._whole(seen, decision)
+        if possible & self._closed:
             return self._refused("block", "failed", decision)
         return PASS
 
@@ -128,18 +131,21 @@ class Actions:
         """An exchange is over."""
         result = seen.told.result if seen.told else None
         tokens = (result.tokens_in or 0) + (result.tokens_out or 0) if result else 0
+        late = seen.up - seen.judged if seen.judged else 0  # of a body that passed as a stream
         if seen.decision and seen.decision.verdict == "limit":
-            self._limiter.used(_bucket(seen), tokens, self._clock())
+            self._limiter.used(_bucket(seen), tokens, late, self._clock())
         if self._meter:
-            self._meter.add(seen.client.ip, seen.service, seen.time, 0, seen.down)
+            self._meter.add(seen.client.ip, seen.service, seen.time, late, seen.down)
 
     def case(self, seen: Seen, asked: Asked | None) -> Case:
         """An exchange as the policy sees it."""
+        read = bool(asked or seen.problems)  # else it is a page or a poll, and moves nothing
         country, score = self._known(seen.service)
         volumes: dict[tuple[str, str], int] = {}
         if self._meter:
-            self._meter.add(seen.client.ip, seen.service, seen.time, seen.up if asked else 0, 0)
+            self._meter.add(seen.client.ip, seen.service, seen.time, seen.up - seen.judged if read else 0, 0)
             volumes = self._meter.volumes(seen.client.ip, seen.service)
+        seen.judged = seen.up if read else 0
         return Case(
             service=seen.service,
             vendor=seen.match.vendor,
@@ -160,15 +166,19 @@ class Actions:
         )
 
     async def _act(self, seen: Seen, job: Job, size: int, decision: Decision) -> Outcome:
+        if decision.verdict == "redact":
+            return await self._redact(seen, job, size, decision)
+        return PASS if decision.verdict == "limit" and not seen.asked else self._whole(seen, decision)
+
+    def _whole(self, seen: Seen, decision: Decision) -> Outcome:
+        """What is done with a request as it is."""
         if decision.verdict == "block":
             return self._refused("block", "block", decision)
         if decision.verdict == "coach":
             return self._coach(seen, decision)
-        if decision.verdict == "limit" and seen.asked:
+        if decision.verdict == "limit":
             wait = self._limiter.ask(_bucket(seen), decision.rate, seen.up, self._clock())
             return self._refused("limit", "limit", decision, retry_after=wait) if wait else PASS
-        if decision.verdict == "redact":
-            return await self._redact(seen, job, size, decision)
         return PASS
 
     def _coach(self, seen: Seen, decision: Decision) -> Outcome:

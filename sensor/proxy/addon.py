@@ -119,6 +119,7 @@ class Inspection(Boundary):
     def _too_large(self, flow: http.HTTPFlow, mine: Passing) -> bool:
         """A body that cannot be held is looked at as it passes, or refused; False when it is refused."""
         mine.seen.problems.append("too-large")
+        mine.seen.up = self._.hold  # at least
         outcome = self._.actions.unread(mine.seen)
         self._policy(mine.seen, outcome)
         if outcome.refused:

@@ -43,11 +43,12 @@ class Limiter:
                 self._bucket((*key, kind), r, now).level -= amount
         return 0
 
-    def used(self, key: tuple[str, ...], tokens: int, now: float) -> None:
-        """Tokens are known when the answer is over: the bucket may go below zero, and the next request
-        waits."""
-        if self._tokens:
-            self._bucket((*key, "tokens"), self._tokens, now).level -= tokens
+    def used(self, key: tuple[str, ...], tokens: int, upload: int, now: float) -> None:
+        """Tokens, and what came of a body that passed as a stream, are known when it is over: the bucket may go
+        below zero, and the next request waits."""
+        for kind, rate, amount in (("tokens", self._tokens, tokens), ("upload", self._upload, upload)):
+            if rate and amount:
+                self._bucket((*key, kind), rate, now).level -= amount
 
     def _wait(self, key: tuple[str, ...], rate: Rate, amount: float, now: float) -> float:
         missing = min(amount, rate.count) - self._bucket(key, rate, now).level

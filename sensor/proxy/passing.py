@@ -200,6 +200,7 @@ class Passing:
         """Be one turn with another."""
         old, new = self.seen.asked, turn.seen.asked
         self.seen.up += turn.seen.up
+        self.seen.judged += turn.seen.judged
         self.seen.asked = _joined(old, new) if old and new else old or new
         self.seen.problems += turn.seen.problems
 

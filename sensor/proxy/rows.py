@@ -34,6 +34,7 @@ class Seen:
     asked: Asked | None = None
     decision: Decision | None = None
     up: int = 0
+    judged: int = 0  # bytes of `up` that volumes and limits have counted
     down: int = 0
     status: int | None = None
     ttfb_ms: float | None = None

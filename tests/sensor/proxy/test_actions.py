@@ -45,6 +45,12 @@ class Inline:
         return whole(made) if isinstance(made, Generator) else made
 
 
+def openai() -> Seen:
+    match = CATALOGUE.match("api.openai.com")
+    assert match
+    return Seen("id", 10**18, Client("10.0.0.1", "anna"), match, "api.openai.com")
+
+
 def judge(
     verdict: str,
     text: str,
@@ -65,9 +71,8 @@ def judge(
         limiter=Limiter(),
         grants=Grants(60),  # type: ignore[arg-type]
     )
-    match = CATALOGUE.match("api.openai.com")
-    assert match
-    seen = Seen("id", 10**18, Client("10.0.0.1", "anna"), match, "api.openai.com")
+    seen = openai()
+    match = seen.match
     body = body or json.dumps({"model": "m", "messages": [{"role": "user", "content": text}]}).encode()
     headers = {"content-type": "application/json"}
     request = Request(
@@ -108,6 +113,45 @@ def test_what_could_not_be_looked_at(verdict: str, closed: tuple[str, ...], refu
     assert outcome.refused == refused
     assert seen.problems == ["failed"]
     assert not judge(verdict, "harmless", broken=True, closed=closed, enforce=False)[0].refused
+
+
+def unread(rules: str, times: int = 1) -> list[str]:
+    """What becomes of requests of 100 bytes that could not be read, while nothing fails closed."""
+    policy, _, problems = policies.read(f"version: t\nrules:\n{rules}".encode(), "p")
+    assert not problems
+    actions = Actions(
+        policy,
+        CATALOGUE,
+        Inline(),  # type: ignore[arg-type]
+        enforce=True,
+        closed=(),
+        limiter=Limiter(upload_per_hour=250),
+        grants=Grants(60),
+    )
+    outcomes = []
+    for _ in range(times):
+        seen = openai()
+        seen.up, seen.problems = 50, ["too-large"]
+        outcomes.append(actions.unread(seen).refused)
+        seen.up = 100  # as much has come when it is over
+        actions.used(seen)
+    return outcomes
+
+
+@pytest.mark.parametrize("verdict", ["block", "coach"])
+def test_what_is_certain_without_the_content_is_done(verdict: str) -> None:
+    """A coding that nobody reads, or a body too large to be held, is no way around."""
+    rule = f" - {{id: all, match: {{service: openai-api}}, verdict: {verdict}}}"
+    assert unread(rule) == [verdict]
+    maybe = " - {id: ours, match: {account_type: corporate}, verdict: allow}\n"
+    assert unread(maybe + rule) == [""]
+
+
+def test_what_could_not_be_read_counts_for_limits_and_volumes() -> None:
+    limit = " - {id: slow, match: {service: openai-api}, verdict: limit, rate: 30/hour}"
+    assert unread(limit, 4) == ["", "", "", "limit"]
+    volume = " - {id: much, match: {volume: {over: 160, per: day}}, verdict: block}\n"
+    assert unread(volume + " - {id: rest, verdict: allow}", 3) == ["", "", "block"]
 
 
 def test_a_body_that_was_not_read_wholly_is_not_trusted() -> None:

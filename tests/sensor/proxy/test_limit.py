@@ -27,9 +27,16 @@ def test_more_than_a_whole_bucket_goes_when_it_is_full() -> None:
     assert limiter.ask(KEY, None, 1, 1.0) > 3600
 
 
+def test_what_passed_as_a_stream_is_known_afterwards() -> None:
+    limiter = Limiter(upload_per_hour=3600)
+    assert limiter.ask(KEY, None, 3600, 0.0) == 0
+    limiter.used(KEY, 0, 400, 0.0)
+    assert limiter.ask(KEY, None, 0, 0.0) == 401
+
+
 def test_tokens_are_known_afterwards() -> None:
     limiter = Limiter(tokens_per_hour=3600)
     assert limiter.ask(KEY, None, 0, 0.0) == 0
-    limiter.used(KEY, 4000, 0.0)
+    limiter.used(KEY, 4000, 10**9, 0.0)
     assert limiter.ask(KEY, None, 0, 0.0) == 401
     assert limiter.ask(KEY, None, 0, 401.0) == 0
