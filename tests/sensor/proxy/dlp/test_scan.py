@@ -48,6 +48,12 @@ def test_values_that_begin_a_line_of_json_in_a_string(config, value, before):
     assert [text[hit.start : hit.end] for hit in found(text, config)] == [value]
 
 
+@pytest.mark.parametrize("value", ["zhang.wei@corp.cn", CARD, "müller@bücher.de", "info@例え.jp"])
+def test_words_of_a_sentence_without_spaces_are_no_part_of_a_value(config, value):
+    text = f"请发邮件到{value}谢谢"
+    assert [text[hit.start : hit.end] for hit in found(text, config)] == [value]
+
+
 def test_neighbours_are_all_found(config):
     """What ends one value begins the next."""
     text = " ".join(expand("ghp_{{alnum:36}}", seed) for seed in range(20))
