@@ -43,7 +43,7 @@ class Limits:
 
     bytes: int = 8_388_608  # of all texts together; 1 MB takes some 50 ms
     hits: int = 10_000  # of one scan
-    candidates: int = 1_000  # that one detector may have checked in one text
+    candidates: int = 10_000  # that one detector may have checked in vain in one text; 1 MB of them takes 5 s
     step: int = 16_384  # bytes between two places where a scan can pause
 
 

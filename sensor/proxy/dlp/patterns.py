@@ -18,6 +18,7 @@ _QUICK_BYTES, _QUICK_MEMORY = 512, 64 << 20
 _DENIED = 28  # bytes before it in which a denying word counts
 
 Span = tuple[int, int, str]  # start and end in bytes, confidence
+GAVE_UP: Span = 0, 0, ""  # what follows was not looked at
 
 
 def _near(words: Iterable[str]) -> Any:
@@ -62,18 +63,21 @@ class Ready:
     def find(self, data: bytes, ranges: Iterable[tuple[int, int]], limits: Limits) -> Iterator[Span | None]:
         """What is found in these ranges of bytes. None is a place to pause.
 
-        After `limits.candidates` candidates the rest of the text is not looked at.
+        Ends after more than `limits.hits`, and with `GAVE_UP` after `limits.candidates` that were none.
         """
-        left = limits.candidates
+        left, room = limits.candidates, limits.hits
         for pattern in self._patterns:
             done = 0
             for start, stop in ranges:
                 for at in range(start, stop, limits.step):
                     end = min(at + limits.step, stop)
                     for first, last in _values(pattern, data, max(at, done), end, end + self.detector.reach):
-                        done, left = last, left - 1
-                        yield self._checked(data, first, last)
+                        done = last
+                        yield (found := self._checked(data, first, last))
+                        left, room = left - (not found), room - bool(found)
                         if not left:
+                            yield GAVE_UP
+                        if not left or room < 0:
                             return
                     yield None
 

@@ -18,7 +18,7 @@ from sensor.proxy.dlp.detector import Detector, compiled
 from sensor.proxy.dlp.keywords import Found, Keywords, clusters, merged
 from sensor.proxy.dlp.load import PACKAGED, load
 from sensor.proxy.dlp.model import CONFIDENCES, Hit, Limits, Scan, Text, problem
-from sensor.proxy.dlp.patterns import Quick, Ready
+from sensor.proxy.dlp.patterns import GAVE_UP, Quick, Ready
 from sensor.proxy.dlp.site import Site
 
 # Six digits with little in between: what numbers of people, cards and accounts have.
@@ -140,8 +140,10 @@ def steps(texts: Iterable[Text], config: Config) -> Steps:
             hits.append(problem("too-large", text.where, "scan", len(text.text)))
             raw = raw[:left]
         left, size = left - len(raw), size + len(raw)
-        found = yield from _one(raw, config)
+        found, whole = yield from _one(raw, config)
         hits += _placed(found, raw, text)
+        if not whole:
+            hits.append(problem("too-large", text.where, "candidates"))
         if len(hits) > config.limits.hits:
             hits = [*hits[: config.limits.hits], problem("too-large", text.where, "hits")]
             break
@@ -158,13 +160,17 @@ def _spaced(data: bytes) -> bytes:
 _Raw = tuple[Detector, int, int, str, int]
 
 
-def _one(data: bytes, config: Config) -> Generator[None, None, list[_Raw]]:
+def _one(data: bytes, config: Config) -> Generator[None, None, tuple[list[_Raw], bool]]:
+    """What is in one text, and whether all of it was looked at."""
     ranges, terms = yield from _where(data, config)
     found: list[_Raw] = []
+    whole = True
     for index, places in ranges.items():
         ready = config.ready[index]
         for span in ready.find(data, places, config.limits):
-            if span is not None:
+            if span is GAVE_UP:
+                whole = False
+            elif span is not None:
                 found.append((ready.detector, *span, 1))
             yield
     for index, words in terms.items():
@@ -177,7 +183,7 @@ def _one(data: bytes, config: Config) -> Generator[None, None, list[_Raw]]:
                 detector, start, end, count = place
                 found.append((detector, start, end, detector.confidence, count))
     found += yield from _of_site(data, config)
-    return _without_overlap(found)
+    return _without_overlap(found), whole
 
 
 def _where(
@@ -212,10 +218,8 @@ def _where(
 
 
 def _of_terms(detector: Detector, words: list[Found], limits: Limits) -> Iterator[_Raw]:
-    kept = words[: limits.candidates * 10]
-    for number, (start, end, count) in enumerate(clusters(kept, detector.distinct, detector.within)):
-        if number >= limits.candidates:
-            return
+    kept = words[: limits.hits * 10]
+    for start, end, count in islice(clusters(kept, detector.distinct, detector.within), limits.hits + 1):
         yield detector, start, end, detector.confidence, count
 
 
@@ -233,7 +237,7 @@ def _whole(data: bytes, word: Found) -> bool:
 
 def _of_site(data: bytes, config: Config) -> Generator[None, None, list[_Raw]]:
     """What only the site's lists know."""
-    site, most, found = config.site, config.limits.candidates, list[_Raw]()
+    site, most, found = config.site, config.limits.hits + 1, list[_Raw]()
     said = list(lists.phrases(data)) if site.names or site.exact else []
     for start, end in islice(lists.find_names(said, site.names), most):
         found.append((_NAME, start, end, "high", 1))

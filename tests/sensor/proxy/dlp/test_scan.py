@@ -99,10 +99,22 @@ def test_texts_beyond_the_limit_are_said_to_be(config):
 def test_hits_and_candidates_are_bounded(config):
     small = dlp.Config(config.detectors, limits=dlp.Limits(candidates=10, hits=15))
     mails = " ".join(f"a{n}@corp.com" for n in range(100))
-    assert len(found(mails, small)) == 10
+    hits = found(mails, small)
+    assert (len(hits), hits[-1].data_class) == (16, "too-large")
+    vain = "4539148803436468 " * 10 + "4539148803436467"
+    assert [(h.data_class, h.detector) for h in found(vain, small)] == [("too-large", "candidates")]
+    assert [h.data_class for h in found(vain[34:], small)] == ["payment-card"]
     scan = dlp.scan([dlp.Text(str(n), mails) for n in range(9)], small)
     assert len(scan.hits) == 16
     assert scan.hits[-1].data_class == "too-large"
+
+
+def test_a_list_of_thousands_is_found_to_its_end(config):
+    """Redaction replaces what is found: the rest would leave."""
+    mails = [f"a{n}@corp.com" for n in range(3_000)]
+    assert len(found("\n".join(mails), config)) == 3_000
+    names = dlp.Config((), dlp.Site(names=frozenset({"anna weber"}), words={"p": ("nightjar",)}))
+    assert len(found(("Anna Weber, nightjar. " + "x" * 200) * 3_000, names)) == 6_000
 
 
 def test_counts_by_class_and_confidence(config):
