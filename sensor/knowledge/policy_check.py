@@ -5,13 +5,14 @@ from __future__ import annotations
 import datetime as dt
 from collections.abc import Iterable, Iterator
 from dataclasses import dataclass, replace
+from typing import get_args
 
 from sensor.knowledge.catalogue import Catalogue
 from sensor.knowledge.catalogue_files import Problem
 from sensor.knowledge.catalogue_model import CATEGORIES
 from sensor.knowledge.catalogue_yaml import Lines
 from sensor.knowledge.policy import TEXTS, UNKNOWN, Case, Decision, Match, Policy, holds
-from sensor.knowledge.policy_model import WINDOWS, Given, Test
+from sensor.knowledge.policy_model import WINDOWS, DataClass, Given, Test
 
 _NS = 1_000_000_000
 _EPOCH = dt.datetime(1970, 1, 1, tzinfo=dt.UTC)
@@ -27,7 +28,7 @@ class Result:
 
 
 def check(policy: Policy, catalogue: Catalogue, file: str, lines: Lines) -> list[Problem]:
-    """Names the catalogue does not have, and rules that nothing reaches."""
+    """Names that the catalogue or inspection does not have, and rules that nothing reaches."""
     found = [*_unknown_names(policy, catalogue), *_unreachable(policy)]
     return [Problem(file, _line(lines, path), _dotted(path), text) for path, text in found]
 
@@ -41,6 +42,7 @@ def _unknown_names(policy: Policy, catalogue: Catalogue) -> Iterator[tuple[Path,
         "service": set(catalogue.services),
         "vendor": {entry.vendor.vendor for entry in entries},
         "category": set(CATEGORIES),
+        "data_class": set(get_args(DataClass)),
     }
     for service in policy.file.reviews:
         if service not in known["service"]:
@@ -49,10 +51,14 @@ def _unknown_names(policy: Policy, catalogue: Catalogue) -> Iterator[tuple[Path,
         for key, names in known.items():
             for i, text in enumerate(getattr(rule.match, key) or ()):
                 if text != UNKNOWN and not any(map(holds((text,)), names)):
-                    yield ("rules", number, "match", key, i), f"the catalogue has no {key} {text!r}"
+                    whose = "inspection" if key == "data_class" else "the catalogue"
+                    yield ("rules", number, "match", key, i), f"{whose} has no {key} {text!r}"
     for number, test in enumerate(policy.file.tests):
         if test.given.service and test.given.service not in known["service"]:
             yield ("tests", number, "given", "service"), "the catalogue has no such service"
+        for i, text in enumerate(test.given.data_class):
+            if text not in known["data_class"]:
+                yield ("tests", number, "given", "data_class", i), f"inspection has no data_class {text!r}"
 
 
 def _unreachable(policy: Policy) -> Iterator[tuple[Path, str]]:

@@ -32,6 +32,26 @@ ReviewOrNone = Literal["approved", "tolerated", "restricted", "rejected", "pendi
 Day = Literal["mon", "tue", "wed", "thu", "fri", "sat", "sun"]
 Window = Literal["minute", "hour", "day", "week"]
 Direction = Literal["up", "down", "both"]
+# What the proxy finds in texts; `docs/dlp.md` says what each is.
+DataClass = Literal[
+    "credentials",
+    "payment-card",
+    "iban",
+    "national-id",
+    "email",
+    "phone",
+    "address",
+    "health",
+    "person-name",
+    "source-code",
+    "financial-document",
+    "classification-marking",
+    "exact-match",
+    "fingerprint-match",
+    "custom",
+    "prompt-injection",
+    "jailbreak",
+]
 Severity = Literal["info", "low", "medium", "high", "critical"]
 
 _SIZE = re.compile(r"(\d{1,15})(?:\.(\d{1,6}))? ?([kMGT]i?)?B?\Z")

@@ -16,7 +16,8 @@ from pydantic import (
     model_validator,
 )
 
-from sensor.proxy.dlp.model import Confidence, DataClass, Severity
+from sensor.knowledge.policy_model import DataClass
+from sensor.proxy.dlp.model import Confidence, Severity
 
 # RE2's own bound on a program; a pattern that needs more is refused when it is loaded.
 _MEMORY = 16 << 20

@@ -8,25 +8,8 @@ from collections import Counter
 from dataclasses import dataclass
 from typing import Literal, get_args
 
-DataClass = Literal[
-    "credentials",
-    "payment-card",
-    "iban",
-    "national-id",
-    "email",
-    "phone",
-    "address",
-    "health",
-    "person-name",
-    "source-code",
-    "financial-document",
-    "classification-marking",
-    "exact-match",
-    "fingerprint-match",
-    "custom",
-    "prompt-injection",
-    "jailbreak",
-]
+from sensor.knowledge.policy_model import DataClass
+
 DATA_CLASSES: tuple[str, ...] = get_args(DataClass)
 # What is said of a text that could not be looked at, or not wholly: a finding of its own, not a data class.
 PROBLEMS = ("unreadable", "too-large")

@@ -45,6 +45,18 @@ def test_names_the_catalogue_does_not_have() -> None:
     ]
 
 
+def test_data_classes_that_inspection_does_not_have() -> None:
+    text = (
+        'version: "1"\nrules:\n'
+        "  - {id: a, match: {data_class: [credentials, 'person-*', unknown, pii]}, verdict: block}\n"
+        "tests:\n  - {given: {data_class: [iban, card]}, expect: {verdict: block}}\n"
+    )
+    assert problems(text) == [
+        "my.yaml:3: rules[0].match.data_class[3]: inspection has no data_class 'pii'",
+        "my.yaml:5: tests[0].given.data_class[1]: inspection has no data_class 'card'",
+    ]
+
+
 @pytest.mark.parametrize(
     ("first", "second", "reached"),
     [
