@@ -80,9 +80,12 @@ def _cell(value: object) -> str:
 @click.option("--check", is_flag=True, help="Only say whether migrations are missing: exit code 1.")
 @click.option("--plan", is_flag=True, help="Only print the statements that would be run.")
 def migrate(store: str | None, cluster: str, check: bool, plan: bool) -> None:
-    """Bring the store's schema and retention to this version and the settings. Forward only."""
+    """Bring the store's schema, retention and catalogue to this version and the settings. Forward only."""
     from collector import migrate as schema
+    from collector.records import record_services
     from collector.store import Store, shown
+    from sensor.knowledge.catalogue import load
+    from sensor.knowledge.catalogue_files import newest
 
     settings = _settings(store)
     retention = asdict(settings.retention)
@@ -96,6 +99,8 @@ def migrate(store: str | None, cluster: str, check: bool, plan: bool) -> None:
                 click.echo(f"{statement};\n")
         elif not check:
             schema.migrate(opened, retention, cluster)
+            catalogue = load(newest(settings.catalogue.home), settings.catalogue.overrides)
+            record_services(opened, catalogue.id, catalogue.rows())
     for migration in missing:
         click.echo(f"{migration.number:04} {migration.name}", err=True)
     state = "missing" if check or plan else "applied"

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import ipaddress
-from dataclasses import asdict
 from pathlib import Path
 from typing import Any
 
@@ -76,9 +75,7 @@ def collect(
     directory = _store(str(owner) if owner else store).resolve()
     directory.mkdir(mode=0o700, parents=True, exist_ok=True)
     if owner is None:
-        from sensor.config import load
-
-        confine.migrate(directory, asdict(load().retention))
+        confine.migrate(directory)
         users = _users(users, directory)
         users.parent.mkdir(mode=0o700, parents=True, exist_ok=True)
     serve(Serving(directory, host, port, None if owner else users, certificate, key, client_ca))

@@ -7,7 +7,6 @@ migrates with full rights and ends; the parent restricts itself before it loads 
 from __future__ import annotations
 
 import ctypes
-import json
 import os
 import subprocess
 import sys
@@ -137,13 +136,9 @@ def needed() -> list[Path]:
     ]
 
 
-def migrate(directory: Path, retention: dict[str, int]) -> None:
-    """Bring the store to this version's schema in a process of its own. OSError with its words when it fails."""
-    code = (
-        "import json, sys; from collector.store import open_store; "
-        "open_store(sys.argv[1], retention=json.loads(sys.argv[2])).close()"
-    )
-    command = [sys.executable, "-c", code, store_url(directory), json.dumps(retention)]
+def migrate(directory: Path) -> None:
+    """`aiscope migrate`, in a process of its own. OSError with its words when it fails."""
+    command = [sys.executable, "-m", "sensor.cli", "migrate", "--store", store_url(directory)]
     done = subprocess.run(command, capture_output=True, text=True, check=False)
     if done.returncode:
         raise OSError((done.stderr.strip().splitlines() or ["the store cannot be migrated"])[-1])

@@ -77,11 +77,10 @@ def forget_sensor(store: Store, sensor: str, sha256: str) -> None:
 
 def record_services(store: Store, catalogue: str, services: Iterable[Mapping[str, Any]]) -> None:
     """Write the catalogue as loaded, once. A service has the columns of `services`, `facts` as an object."""
-    known = store.rows(
-        "SELECT count() AS rows FROM services WHERE catalogue = {catalogue:String}", {"catalogue": catalogue}
-    )
+    known = "SELECT count() AS rows FROM services WHERE catalogue = {catalogue:String}"
+    if store.rows(known, {"catalogue": catalogue})[0]["rows"]:
+        return  # all came in one block
     rows = [
         {**service, "facts": json.dumps(service["facts"]), "catalogue": catalogue} for service in services
     ]
-    if rows and known[0]["rows"] < len(rows):
-        store.insert_arrow("services", pa.Table.from_pylist(rows, _SERVICES), token=uuid.uuid4().hex)
+    store.insert_arrow("services", pa.Table.from_pylist(rows, _SERVICES), token=uuid.uuid4().hex)

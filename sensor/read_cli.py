@@ -16,7 +16,7 @@ import sys
 from collections.abc import Callable, Iterator
 from dataclasses import asdict, dataclass, field
 from pathlib import Path
-from typing import TYPE_CHECKING, Any, Literal
+from typing import TYPE_CHECKING, Literal
 
 import click
 
@@ -153,25 +153,8 @@ def open_store(settings: Settings, catalogue: Catalogue) -> Store:
     from collector.store import open_store
 
     store = open_store(settings.store.url, retention=asdict(settings.retention))
-    record_services(store, catalogue.id, _services(catalogue))
+    record_services(store, catalogue.id, catalogue.rows())
     return store
-
-
-def _services(catalogue: Catalogue) -> Iterator[dict[str, Any]]:
-    """The catalogue as rows of `services`."""
-    for entry in catalogue.services.values():
-        service, vendor = entry.service, entry.vendor
-        yield {
-            "id": service.id,
-            "name": service.name,
-            "vendor": vendor.vendor,
-            "vendor_name": vendor.name,
-            "country": vendor.country or "",
-            "category": service.category,
-            "description": service.description or "",
-            "score": catalogue.score(service.id).score,
-            "facts": service.facts.model_dump(mode="json", exclude_none=True),
-        }
 
 
 def _read(run: Run, file: Path) -> None:

@@ -15,7 +15,7 @@ from collections.abc import Callable, Iterator, Mapping
 from functools import cached_property
 from pathlib import Path
 from types import MappingProxyType
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 from sensor.frozen import dataclass
 from sensor.knowledge import catalogue_rules
@@ -134,6 +134,22 @@ class Catalogue:
     def services(self) -> dict[str, Entry]:
         """By id."""
         return self.contents.services
+
+    def rows(self) -> Iterator[dict[str, Any]]:
+        """Its services as rows of the store's `services`."""
+        for entry in self.services.values():
+            service, vendor = entry.service, entry.vendor
+            yield {
+                "id": service.id,
+                "name": service.name,
+                "vendor": vendor.vendor,
+                "vendor_name": vendor.name,
+                "country": vendor.country or "",
+                "category": service.category,
+                "description": service.description or "",
+                "score": self.score(service.id).score,
+                "facts": service.facts.model_dump(mode="json", exclude_none=True),
+            }
 
     def match(self, name: str) -> Match | None:
         """The service a host name belongs to. Any text is allowed; what is no host name matches nothing."""

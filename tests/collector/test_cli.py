@@ -45,6 +45,8 @@ def test_migrate_plans_checks_applies(run: Run):
     assert check.returncode == 0
     assert check.stderr.endswith(": 0 migrations missing\n")
     assert run("migrate", "--plan").stdout == ""
+    known = run("sql", "SELECT name, score > 0 AS risk FROM services WHERE id = 'deepseek'")
+    assert known.stdout == "name\trisk\nDeepSeek\t1\n"
 
 
 def test_plan_for_a_cluster(run: Run):

@@ -131,9 +131,8 @@ def test_the_configuration_is_private_and_grants_little(tmp_path: Path):
 
 
 def test_a_child_migrates(tmp_path: Path, python: Callable[..., subprocess.CompletedProcess[str]]):
-    retention = {"events": 1, "rollups": 2, "sealed": 3, "audit": 4}
-    confine.migrate(tmp_path / "store", retention)
-    confine.migrate(tmp_path / "store", retention)
+    confine.migrate(tmp_path / "store")
+    confine.migrate(tmp_path / "store")
     (tmp_path / "file").write_text("")
-    with pytest.raises(OSError, match="file"):
-        confine.migrate(tmp_path / "file", retention)
+    with pytest.raises(OSError, match="file is a file; a store is a directory"):
+        confine.migrate(tmp_path / "file")

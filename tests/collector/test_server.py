@@ -28,6 +28,7 @@ from clickhouse_connect.driver.exceptions import DatabaseError
 from collector import users
 from collector.store import Store, StoreError, open_store
 from sensor.delivery.columns import arrow
+from sensor.knowledge.catalogue import load as load_catalogue
 from tests.sensor.office import capture
 
 from .conftest import START, connection
@@ -300,6 +301,8 @@ def test_the_store_of_the_dashboard_works_over_http(served: Served):
         for query in Path("collector/queries").glob("[a-z]*.sql"):
             store.fetch(query.stem)
         assert store.rows("SELECT count() AS n FROM connections WHERE flow_id LIKE 'store-%'") == [{"n": 10}]
+        risks = store.rows("SELECT count() AS n, countIf(score > 0) > 0 AS known FROM services")
+        assert risks == [{"n": len(load_catalogue().services), "known": 1}]  # sensors ship events only
 
 
 def test_a_collector_that_goes_away_is_said_in_one_sentence(tmp_path: Path):
