@@ -16,6 +16,12 @@ from sensor.knowledge.policy_model import WINDOWS, DataClass, Given, Test
 
 _NS = 1_000_000_000
 _EPOCH = dt.datetime(1970, 1, 1, tzinfo=dt.UTC)
+# Values of events that no catalogue lists.
+_VALUES = {
+    "data_class": frozenset(get_args(DataClass)),
+    "channel": frozenset(("web", "api", "cli", "ide", "agent", "mcp")),
+    "account_type": frozenset(("corporate", "personal", "unknown")),
+}
 
 
 @dataclass(frozen=True, slots=True)
@@ -28,7 +34,7 @@ class Result:
 
 
 def check(policy: Policy, catalogue: Catalogue, file: str, lines: Lines) -> list[Problem]:
-    """Names that the catalogue or inspection does not have, and rules that nothing reaches."""
+    """Names and values that there are not, and rules that nothing reaches."""
     found = [*_unknown_names(policy, catalogue), *_unreachable(policy)]
     return [Problem(file, _line(lines, path), _dotted(path), text) for path, text in found]
 
@@ -42,7 +48,7 @@ def _unknown_names(policy: Policy, catalogue: Catalogue) -> Iterator[tuple[Path,
         "service": set(catalogue.services),
         "vendor": {entry.vendor.vendor for entry in entries},
         "category": set(CATEGORIES),
-        "data_class": set(get_args(DataClass)),
+        **_VALUES,
     }
     for service in policy.file.reviews:
         if service not in known["service"]:
@@ -51,14 +57,14 @@ def _unknown_names(policy: Policy, catalogue: Catalogue) -> Iterator[tuple[Path,
         for key, names in known.items():
             for i, text in enumerate(getattr(rule.match, key) or ()):
                 if text != UNKNOWN and not any(map(holds((text,)), names)):
-                    whose = "inspection" if key == "data_class" else "the catalogue"
-                    yield ("rules", number, "match", key, i), f"{whose} has no {key} {text!r}"
+                    whose = "there is" if key in _VALUES else "the catalogue has"
+                    yield ("rules", number, "match", key, i), f"{whose} no {key} {text!r}"
     for number, test in enumerate(policy.file.tests):
         if test.given.service and test.given.service not in known["service"]:
             yield ("tests", number, "given", "service"), "the catalogue has no such service"
         for i, text in enumerate(test.given.data_class):
             if text not in known["data_class"]:
-                yield ("tests", number, "given", "data_class", i), f"inspection has no data_class {text!r}"
+                yield ("tests", number, "given", "data_class", i), f"there is no data_class {text!r}"
 
 
 def _unreachable(policy: Policy) -> Iterator[tuple[Path, str]]:

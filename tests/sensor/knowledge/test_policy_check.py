@@ -52,8 +52,8 @@ def test_data_classes_that_inspection_does_not_have() -> None:
         "tests:\n  - {given: {data_class: [iban, card]}, expect: {verdict: block}}\n"
     )
     assert problems(text) == [
-        "my.yaml:3: rules[0].match.data_class[3]: inspection has no data_class 'pii'",
-        "my.yaml:5: tests[0].given.data_class[1]: inspection has no data_class 'card'",
+        "my.yaml:3: rules[0].match.data_class[3]: there is no data_class 'pii'",
+        "my.yaml:5: tests[0].given.data_class[1]: there is no data_class 'card'",
     ]
 
 
