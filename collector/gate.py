@@ -53,8 +53,9 @@ _DESCRIBE_ROWS = re.compile(r"DESCRIBE TABLE \((?P<inner>SELECT .*|WITH .*)\)")
 _EXISTS = re.compile(rf"EXISTS (?:TABLE |VIEW )?{_TABLE}")
 _EXPLAIN = re.compile(r"(?P<how>EXPLAIN(?: PLAN| PIPELINE| ESTIMATE| SYNTAX)?) (?P<inner>(?:SELECT|WITH) .*)")
 
+# No two repetitions that could share the same spaces: 256 KB of them would be tried in every division.
 _INSERT = re.compile(
-    rf"\s*INSERT\s+INTO\s+(?:TABLE\s+)?{_TABLE}\s*(?:\((?P<columns>[^()]*)\))?\s*"
+    rf"\s*INSERT\s+INTO\s+(?:TABLE\s+)?{_TABLE}(?:\s*\((?P<columns>[^()]*)\))?\s*"
     rf"(?:SETTINGS\s+(?P<settings>\w+\s*=\s*(?:{_QUOTED}|[-\w.]+)(?:\s*,\s*\w+\s*=\s*(?:{_QUOTED}|[-\w.]+))*)\s*)?"
     r"FORMAT\s+(?P<form>\w+)[ \t\f]*(?:\r?\n)?",
     re.IGNORECASE,

@@ -17,6 +17,7 @@ from collector.errors import Refused
 MAX_FIELDS = 512  # URL arguments
 MAX_VALUE = 256 << 10  # characters of a bound parameter
 MAX_SESSION = 256  # characters of a session's name
+MAX_HEAD = 1 << 10  # bytes of a form's header and of a part's: the time to read one grows as the square
 
 # Arguments that are neither settings nor parameters. Progress is not sent.
 _OWN = frozenset(
@@ -161,7 +162,7 @@ def _once(pairs: Iterable[tuple[str, str]]) -> dict[str, str]:
 def parse_form(content_type: str, body: bytes) -> Form:
     """A multipart form (RFC 7578). Refused when it cannot be read."""
     message = email.message.Message()
-    message["content-type"] = content_type
+    message["content-type"] = content_type[:MAX_HEAD]
     boundary = message.get_boundary()
     if not boundary:
         raise Refused("BAD_QUERY_PARAMETER", "the form cannot be read")
@@ -171,6 +172,8 @@ def parse_form(content_type: str, body: bytes) -> Form:
     pairs, files = [], {}
     for part in parts[1:]:
         head, _, data = part.partition(b"\r\n\r\n")
+        if len(head) > MAX_HEAD:
+            raise Refused("BAD_QUERY_PARAMETER", f"a part of a form has up to {MAX_HEAD} bytes of headers")
         headers = email.parser.BytesParser(policy=email.policy.compat32).parsebytes(
             head.lstrip() + b"\r\n\r\n"
         )

@@ -1,6 +1,8 @@
 from __future__ import annotations
 
 import base64
+import time
+from contextlib import suppress
 from urllib.parse import urlencode
 
 import pytest
@@ -94,6 +96,17 @@ def test_tables_of_a_form_are_bytes_as_they_came():
         parse(b"", {}, parse_form(kind["Content-Type"], body.replace(b"t_types", b"s_types")))
 
 
+def test_a_form_of_many_semicolons_is_read_in_no_time():
+    """Anybody may send one, before any login: a megabyte of them took a thread for many minutes."""
+    many = b";" * 40_000
+    begun = time.process_time()
+    for kind, head in (("b", b'form-data; x="' + many), ('b; x="' + many.decode(), b"form-data; name=a")):
+        body = b"--b\r\nContent-Disposition: " + head + b"\r\n\r\nv\r\n--b--\r\n"
+        with suppress(Refused):
+            parse_form(f"multipart/form-data; boundary={kind}", body)
+    assert time.process_time() - begun < 0.5
+
+
 @given(st.sampled_from(["lz4", "zstd", "gzip", "deflate", "br", "", "identity"]), st.binary(max_size=300))
 def test_any_body_is_decoded_or_refused(coding: str, body: bytes):
     decoder = Decoder(coding)
@@ -144,3 +157,11 @@ def test_inserts(text: str, table: str, columns: tuple[str, ...], form: str, dat
 )  # fmt: skip
 def test_what_is_no_insert_with_a_format(text: str):
     assert insert(text) is None
+
+
+def test_what_is_no_insert_is_told_from_one_at_once():
+    """A statement of spaces alone was looked at for minutes, and nobody else was served meanwhile."""
+    begun = time.process_time()
+    for beginning in ("INSERT INTO t", "INSERT INTO t (a)", "INSERT INTO t SETTINGS a = 1", "INSERT"):
+        assert insert(beginning + " " * 30_000 + "x") is None
+    assert time.process_time() - begun < 1
