@@ -103,6 +103,7 @@ class Decoder:
     """A request's body, decoded as it comes. One coding may be several frames one after the other."""
 
     def __init__(self, coding: str) -> None:
+        coding = coding.strip().lower()
         if coding not in _DECODERS:
             raise Refused("UNKNOWN_COMPRESSION_METHOD", f"Content-Encoding {coding[:20]!r} is not supported")
         self._make = _DECODERS[coding]

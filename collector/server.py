@@ -31,7 +31,7 @@ from collector.respond import Responder
 from collector.statement import Outcome
 from collector.users import User
 
-BODY_SECONDS = 30.0  # until the next part of a body
+BODY_SECONDS = 30.0  # until the next part of a body; of a form, until its end
 HOP = 256 << 10  # of a body are gathered for the thread that reads it: waking it costs more than a part
 BUFFER = 8 << 20  # of an answer is kept for a client that waits for the query's end
 AT_ONCE = 64 << 10  # of an answer, and
@@ -135,16 +135,23 @@ class Collector:
         kind = headers.get("content-type", "")
         form = request.Form()
         if kind.lower().startswith("multipart/form-data"):
-            body = await self._thread(self._form, await self._pieces(http, work))
-            form = await self._thread(request.parse_form, kind, body)
+            form = await self._thread(request.parse_form, kind, await self._form(http, work))
         return request.parse(http.scope["query_string"], headers, form)
 
-    def _form(self, pieces: Iterator[bytes]) -> bytes:
-        body = bytearray()
-        for piece in pieces:
-            body += piece
-            if len(body) > self.form_bytes:
-                raise Refused("QUERY_IS_TOO_LARGE", f"a form may have {self.form_bytes} bytes")
+    async def _form(self, http: HTTP, work: Work) -> bytes:
+        """A form may hold the login, so anybody may send one, and slowly: no thread waits for it."""
+        body, decoder = bytearray(), Decoder(http.headers.get("content-encoding", ""))
+        try:
+            async with asyncio.timeout(BODY_SECONDS):
+                async for part in http.stream():
+                    for piece in decoder.decode(part):
+                        body += piece
+                        if len(body) > self.form_bytes:
+                            raise Refused("QUERY_IS_TOO_LARGE", f"a form may have {self.form_bytes} bytes")
+        except TimeoutError:
+            raise Refused("SOCKET_TIMEOUT", f"a form has {BODY_SECONDS:.0f} s to come") from None
+        decoder.finish()
+        work.read, work.received = True, len(body)
         return bytes(body)
 
     async def _user(self, http: HTTP, login: request.Login | None, work: Work) -> User:
@@ -213,7 +220,7 @@ class Collector:
     async def _pieces(self, http: HTTP, work: Work) -> Iterator[bytes]:
         """The decoded body, for a thread. Its beginning has come; the rest is waited for in the event loop."""
         loop = asyncio.get_running_loop()
-        decoder = Decoder(http.headers.get("content-encoding", "").strip().lower())
+        decoder = Decoder(http.headers.get("content-encoding", ""))
         stream = http.stream()
 
         async def receive() -> bytes:

@@ -6,12 +6,14 @@ import asyncio
 import gzip
 import io
 import json
+import socket
 import subprocess
 import sys
 import time
 import zlib
 from collections.abc import Callable, Iterator
 from concurrent.futures import ThreadPoolExecutor
+from contextlib import ExitStack
 from pathlib import Path
 from typing import Any
 
@@ -410,6 +412,18 @@ def test_users_change_without_a_restart(served: Served):
     assert served.rows(
         "ann", "SELECT count() > 0 FROM audit WHERE action = 'login' AND outcome = 'denied'"
     ) == [[1]]
+
+
+def test_forms_that_come_slowly_hold_nobody_up(served: Served):
+    """A form is read before the login, which may be in it: 60 of strangers that never end took every thread."""
+    head = b"POST / HTTP/1.1\r\nHost: x\r\nContent-Type: multipart/form-data; boundary=b\r\n"
+    head += b"Content-Length: 900000\r\n\r\n"
+    with ExitStack() as held:
+        for _ in range(60):
+            slow = held.enter_context(socket.create_connection(("127.0.0.1", served.port)))
+            slow.sendall(head + b"x" * 300_000)
+        time.sleep(1)
+        assert served.request("ann", "SELECT 1", timeout=10).body == b"1\n"
 
 
 def test_metrics(served: Served):
