@@ -2,7 +2,8 @@
 
 1. The text goes as a bound parameter to `formatQuerySingleLine`, which refuses several statements and strips
    comments. Only its output is looked at from there on.
-2. FORMAT and SETTINGS at its end are lifted out; `SHOW`, `DESCRIBE` and `EXISTS` are written anew from their names.
+2. FORMAT and SETTINGS at its end, on either side of it, are lifted out; `SHOW`, `DESCRIBE` and `EXISTS` are written
+   anew from their names.
 3. The syntax tree of what is left (`EXPLAIN AST`) may contain only node kinds, functions and tables that are listed.
 
 The tree is printed, one node a line. A name with a line break could print lines that are no nodes: such names are
@@ -42,7 +43,7 @@ _QUOTED = r"'(?:[^'\\]|\\.)*'"
 _NAME = r"(?:`(?:[^`\\])+`|[A-Za-z_]\w*)"
 _TABLE = rf"(?:(?P<database>{_NAME})\.)?(?P<table>{_NAME})"
 _SETTING = rf"\w+ = (?:{_QUOTED}|[-\w.]+)"
-_FORMAT_END = re.compile(r" FORMAT (\w+)$")
+_FORMAT_END = re.compile(r" FORMAT `?(\w+)`?$")  # those that are words of SQL, Null and Values, come quoted
 _SETTINGS_END = re.compile(rf" SETTINGS ({_SETTING}(?:, {_SETTING})*)$")
 _LIKE = rf"(?: (?P<like>(?:NOT )?I?LIKE {_QUOTED}))?(?: LIMIT (?P<limit>\d+))?"
 _SHOW_DATABASES = re.compile(rf"SHOW DATABASES{_LIKE}")
@@ -156,9 +157,10 @@ class Gate:
     def read(self, text: str, parameters: Mapping[str, str], rights: Rights) -> Statement:
         """A statement that only reads what these rights give, as it may run. Refused otherwise."""
         line = self.canonical(text)
+        line, last = _lift(_SETTINGS_END, line)
         line, form = _lift(_FORMAT_END, line)
-        line, settings = _lift(_SETTINGS_END, line)
-        return Statement(self._rebuilt(line, parameters, rights), form, _pairs(settings))
+        line, first = _lift(_SETTINGS_END, line)
+        return Statement(self._rebuilt(line, parameters, rights), form, _pairs(first) | _pairs(last))
 
     def _rebuilt(self, line: str, parameters: Mapping[str, str], rights: Rights) -> str:
         if line.startswith(("SELECT ", "WITH ", "(SELECT ", "(WITH ")):

@@ -61,6 +61,8 @@ CLIENTS = [
     "SELECT toStartOfInterval(toDateTime(time), INTERVAL 60 second) AS time_, sum(bytes_up) FROM usage "
     "WHERE time >= toDateTime(1700000000) AND time <= toDateTime(1700003600) GROUP BY time_ ORDER BY time_",
     "SELECT 1 FORMAT JSONEachRow",
+    "SELECT 1 FORMAT JSON SETTINGS output_format_json_quote_64bit_integers = 0",
+    "SELECT 1 SETTINGS max_threads = 1 FORMAT Null SETTINGS max_block_size = 10",
     "SHOW DATABASES",
     "SHOW TABLES FROM `aiscope`",
     "SHOW CREATE TABLE aiscope.usage_hourly",
@@ -75,6 +77,13 @@ CLIENTS = [
 def test_what_people_and_clients_ask(served: Served, sql: str):
     reply = served.request("ann", sql, param_d="aiscope")
     assert reply.status == 200, reply.text
+
+
+def test_settings_on_either_side_of_the_format(served: Served):
+    sql = "SELECT toUInt64(number) AS n FROM numbers(9) SETTINGS limit = 1 FORMAT JSONEachRow SETTINGS "
+    assert served.request("ann", sql + "output_format_json_quote_64bit_integers = 1").body == b'{"n":"0"}\n'
+    assert served.request("ann", "SELECT 1 FORMAT Values").body == b"(1)"
+    assert served.request("ann", sql + "max_memory_usage_for_user = 1").code == 452
 
 
 def test_the_same_text_is_judged_for_each_user(served: Served):
