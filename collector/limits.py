@@ -64,7 +64,7 @@ def permitted(given: Mapping[str, str], bounds: Bounds, known: frozenset[str]) -
     found = {}
     for name, value in given.items():
         if name in most:
-            found[name] = str(_lowered(name, value, most[name]))
+            found[name] = _lowered(name, value, most[name])
         elif not _FREE.fullmatch(name):
             reason = "may not be set here" if name in known else "there is no such setting"
             raise Refused(
@@ -75,12 +75,14 @@ def permitted(given: Mapping[str, str], bounds: Bounds, known: frozenset[str]) -
     return found
 
 
-def _lowered(name: str, value: str, most: int) -> int:
+def _lowered(name: str, value: str, most: int) -> str:
     try:
-        number = int(float(value))
-    except (ValueError, OverflowError):
+        number = float(value)
+    except ValueError:
         raise Refused("BAD_QUERY_PARAMETER", f"{name}: not a number") from None
-    return min(number, most) if number > 0 else most
+    if not 0 < number < most:
+        return str(most)
+    return f"{max(number, 0.001):.3f}" if number % 1 else f"{number:.0f}"  # 0 would be no limit
 
 
 def for_reading(given: Mapping[str, str], bounds: Bounds) -> dict[str, str]:

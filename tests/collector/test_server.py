@@ -28,6 +28,7 @@ from clickhouse_connect.driver.client import Client
 from clickhouse_connect.driver.exceptions import DatabaseError
 
 from collector import users
+from collector.limits import Bounds, permitted
 from collector.store import Store, StoreError, open_store
 from sensor.delivery.columns import arrow
 from sensor.knowledge.catalogue import load as load_catalogue
@@ -225,8 +226,15 @@ def test_limits_can_be_lowered_not_lifted(served: Served):
     sql = "SELECT value FROM system.settings WHERE name = 'max_execution_time'"
     assert served.request("ann", sql).body == b"60\n"
     assert served.request("ann", sql, max_execution_time="5").body == b"5\n"
+    assert served.request("ann", sql, max_execution_time="0.5").body == b"0.5\n"
     assert served.request("ann", sql, max_execution_time="0").body == b"60\n"
     assert served.request("ann", sql + " SETTINGS max_execution_time = 9999").body == b"60\n"
+
+
+def test_no_lowered_limit_is_cut_to_none():
+    given = {"max_execution_time": "1e-9", "max_memory_usage": "1e6", "max_threads": "nan"}
+    lowered = {"max_execution_time": "0.001", "max_memory_usage": "1000000", "max_threads": "64"}
+    assert permitted(given, Bounds(), frozenset()) == lowered
 
 
 def test_sessions_are_accepted_and_keep_nothing(served: Served):
