@@ -25,6 +25,7 @@ from typing import Any
 ROLES = ("sensor", "reader", "analyst", "investigator", "admin")
 PREFIX = "ais_"  # tokens begin with it: secret scanners find them, and no scrypt is spent on one
 KEPT_CHANGES = 1000
+MOST = 1_000_000  # requests, a second or at once
 _NAME = re.compile(r"[A-Za-z0-9][A-Za-z0-9._@-]{0,63}")
 _SCRYPT = {"n": 1 << 14, "r": 8, "p": 1, "dklen": 32}  # 16 MB, about 50 ms
 
@@ -93,9 +94,16 @@ def load(path: Path) -> Users:
 
 def _user(name: str, entry: dict[str, Any]) -> User:
     entry = {**entry, "secrets": tuple(Secret(**secret) for secret in entry["secrets"])}
-    user = User(name=name, **entry)
-    if user.role not in ROLES or not _NAME.fullmatch(name):
-        raise ValueError(f"users.{name}: a role is one of {', '.join(ROLES)}")
+    return _sound(User(name=name, **entry))
+
+
+def _sound(user: User) -> User:
+    if user.role not in ROLES or not _NAME.fullmatch(user.name):
+        raise UsersError(f"users.{user.name}: a role is one of {', '.join(ROLES)}")
+    for key in ("per_second", "at_once"):
+        value = getattr(user, key)
+        if not isinstance(value, int | float) or not 0 < value <= MOST:  # nan neither
+            raise UsersError(f"users.{user.name}.{key}: a number above 0, up to {MOST:,}")
     return user
 
 
@@ -163,7 +171,7 @@ def rotate(path: Path, name: str, overlap: float, password: str = "") -> str:
 def change(path: Path, name: str, **values: Any) -> None:
     """Change a user's role or limits."""
     with changing(path) as edited:
-        edited["users"][name] = replace(_known(edited, name), **values)
+        edited["users"][name] = _sound(replace(_known(edited, name), **values))
         edited["changes"].append(_change("user.change", name, json.dumps(values)))
 
 

@@ -139,6 +139,21 @@ def test_a_broken_file_changes_nothing(path: Path):
         assert str(path) in access.problem
 
 
+@pytest.mark.parametrize("value", [float("nan"), float("inf"), 0, "5", None])
+def test_a_rate_is_a_number_with_bounds(path: Path, value: object):
+    """nan is no less than anything, so that a user of this rate had none."""
+    users.add(path, "ann", "analyst")
+    kept = path.read_bytes()
+    with pytest.raises(UsersError, match=r"^users\.ann\.per_second: a number above 0"):
+        users.change(path, "ann", per_second=value)
+    assert path.read_bytes() == kept
+    data = json.loads(kept)
+    data["users"]["ann"]["per_second"] = value
+    path.write_text(json.dumps(data))
+    with pytest.raises(UsersError, match=r"users\.json: users\.ann\.per_second: a number above 0"):
+        users.load(path)
+
+
 def test_a_user_has_a_rate_and_a_number_at_once(path: Path):
     users.add(path, "ann", "reader")
     users.change(path, "ann", per_second=2.0, at_once=2)
