@@ -92,19 +92,21 @@ def _mutations(store: Store, _: Mapping[str, int]) -> Check:
     return Check("mutations", "; ".join(failed) or f"{len(rows)} under way", not failed)
 
 
-def _rollups(store: Store, _: Mapping[str, int]) -> Check:
-    """Rows of the last month are in both: raw sums must be those of the rollups."""
+def _rollups(store: Store, retention: Mapping[str, int]) -> Check:
+    """Rows of this month that retention cannot have taken are in both: raw sums must be those of the rollups."""
+    kept = min((days for name in ("events", "rollups") if (days := retention[name])), default=31)
     (row,) = store.rows(
         f"""
-        WITH toStartOfMonth(now('UTC')) AS since SELECT
+        WITH greatest(toStartOfMonth(now('UTC')), toDate(now('UTC')) - {kept - 1}) AS since
+        SELECT toString(since) AS day,
         (SELECT sum(bytes_up) FROM {DATABASE}.connections WHERE service != '' AND time >= since) AS raw,
         (SELECT sum(bytes_up) FROM {DATABASE}.usage_hourly WHERE hour >= since) AS hourly,
-        (SELECT sum(bytes_up) FROM {DATABASE}.usage_daily WHERE day >= toDate(since)) AS daily
+        (SELECT sum(bytes_up) FROM {DATABASE}.usage_daily WHERE day >= since) AS daily
         """
     )
     good = row["raw"] == row["hourly"] == row["daily"]
-    state = ", ".join(f"{name} {value or 0:,}" for name, value in row.items())
-    return Check("rollups", f"bytes up this month: {state}", good)
+    state = ", ".join(f"{name} {row[name] or 0:,}" for name in ("raw", "hourly", "daily"))
+    return Check("rollups", f"bytes up since {row['day']}: {state}", good)
 
 
 def _sensors(store: Store, _: Mapping[str, int]) -> Check:

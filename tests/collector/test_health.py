@@ -51,6 +51,16 @@ def test_rollups_that_are_not_the_raw_sums_are_said(store: Store):
     assert not found(store)["rollups"].good
 
 
+@pytest.mark.parametrize(("kept", "taken"), [("events", "connections"), ("rollups", "usage_hourly")])
+def test_what_retention_took_is_not_missing(store: Store, kept: str, taken: str):
+    """Of yesterday one has nothing any more, of today both have all. (On the first of a month nobody looks back.)"""
+    now = time.time_ns()
+    store.insert([connection(time=now - 86_400_000_000_000)], sensor="s", batch=0, token="t")
+    store.command(f"TRUNCATE TABLE aiscope.{taken}")
+    store.insert([connection(time=now)], sensor="s", batch=1, token="u")
+    assert found(store, {**RETENTION, kept: 1})["rollups"].good
+
+
 def test_a_table_without_a_window_and_many_parts_are_said(store: Store, monkeypatch: pytest.MonkeyPatch):
     monkeypatch.setattr(health, "MANY_PARTS", 1)
     store.insert([connection()], sensor="s", batch=0, token="t")
