@@ -31,16 +31,16 @@ def _settings(store: str | None) -> Any:
 def sql(text: str, store: str | None, form: str | None) -> None:
     """Run the statement TEXT (`-`: from standard input) on the store.
 
-    A table on a terminal, tab-separated values with a header line otherwise, or what --format says.
-    `aiscope` is the default database.
+    A table on a terminal, tab-separated values with a header line otherwise, or what --format or its own FORMAT
+    says. `aiscope` is the default database.
     """
-    from collector.store import existing, open_store
+    from collector.store import existing, open_store, own_format
 
     text = sys.stdin.read() if text == "-" else text
     if not _COMMENTS.sub("", text).strip(" \t\r\n;"):
         raise click.UsageError("no statement")
     with open_store(existing(_settings(store).store.url)) as opened:
-        if form is None and sys.stdout.isatty():
+        if form is None and sys.stdout.isatty() and not own_format(text):
             _table(opened.sql(text, "JSONCompact").read())
             return
         answer = opened.sql(text, form or "TabSeparatedWithNames")

@@ -42,6 +42,8 @@ _ONCE = {"deduplicate_blocks_in_dependent_materialized_views": 1}
 _REFUSED = re.compile("[?&\0\udc80-\udcff]|\\s\\Z")
 # What the driver says when nothing answers: the whole request, and in it why.
 _AWAY = re.compile(r"Error HTTPS?Connection.*\[Errno -?\d+\] ([\w ]+)")
+_OWN_FORMAT = re.compile(r"\bFORMAT\s+\w+(?:\s+SETTINGS\s[^()]*)?[\s;]*\Z", re.IGNORECASE)
+_INSERT = re.compile(r"(?:\s|--[^\n]*\n|/\*.*?\*/)*INSERT\b", re.IGNORECASE | re.DOTALL)
 _PARAMETER = re.compile(r"\{(\w+):([^{}]+)\}")
 _BOUNDS = {"start": dt.datetime(1970, 1, 1, tzinfo=dt.UTC), "end": dt.datetime(2262, 1, 1, tzinfo=dt.UTC)}
 
@@ -155,9 +157,9 @@ class Store:
         return found
 
     def sql(self, text: str, form: str = "TabSeparatedWithNames") -> io.IOBase:
-        """The answer to any statement in one of ClickHouse's output formats, as a stream of bytes."""
+        """The answer to any statement as a stream of bytes: in its own FORMAT if it has one, else in this."""
         try:
-            return cast("io.IOBase", self._client.raw_stream(text, fmt=form))
+            return cast("io.IOBase", self._client.raw_stream(text, fmt="" if own_format(text) else form))
         except ClickHouseError as error:
             # The driver writes the format behind the statement; what else could stand there fills a screen.
             said = _line(error).replace(f" FORMAT {form}", "").partition(" Expected one of: ")[0]
@@ -202,6 +204,11 @@ def query(name: str) -> str:
     shared = {part.stem[1:]: part.read_text("utf-8").strip() for part in QUERIES.glob("_*.sql")}
     text = Template((QUERIES / f"{name}.sql").read_text("utf-8")).substitute(shared)
     return Template(text).substitute(shared)  # a part may have a part
+
+
+def own_format(text: str) -> bool:
+    """Whether a statement says its format, or is an INSERT, to whose data another one would belong."""
+    return bool(_OWN_FORMAT.search(text) or _INSERT.match(text))
 
 
 def shown(url: str) -> str:

@@ -62,6 +62,26 @@ def test_sql_is_tsv_in_a_pipe_and_what_is_asked_for(run: Run):
     assert run("sql", "-", input="SELECT count() AS n FROM connections").stdout == "n\n0\n"
 
 
+def test_sql_in_a_format_of_its_own(run: Run):
+    run("migrate")
+    assert run("sql", "SELECT 1 AS a FORMAT JSONEachRow").stdout == '{"a":1}\n'
+    assert run("sql", "SELECT 'x', 1\nformat CSV SETTINGS max_threads = 1;\n").stdout == '"x",1\n'
+    assert run("sql", "SELECT ' FORMAT CSV' AS a").stdout == "a\n FORMAT CSV\n"
+
+
+def test_sql_inserts(run: Run):
+    run("migrate")
+    for rows in (
+        "VALUES (now(), 'a', 'no')",
+        """FORMAT JSONEachRow {"service": "b"}""",
+        "SELECT now(), 'c', ''",
+    ):
+        columns = "" if "JSON" in rows else "(time, service, decision)"
+        done = run("sql", f"-- what was decided\nINSERT INTO reviews {columns} {rows}")
+        assert (done.returncode, done.stdout) == (0, ""), done.stderr
+    assert run("sql", "SELECT service FROM reviews ORDER BY 1 FORMAT TSV").stdout == "a\nb\nc\n"
+
+
 def test_sql_errors_are_one_line(run: Run):
     run("migrate")
     done = run("sql", "SELECT nonsense")
