@@ -11,7 +11,8 @@ import pyarrow as pa
 
 from sensor.delivery.event import ADDRESSES, TABLES, TIMES, Event
 
-_NS_LAST = int(dt.datetime(2262, 1, 1, tzinfo=dt.UTC).timestamp()) * 1_000_000_000
+# The last second of the rollups' DateTime, 7 February 2106: a time beyond it would be in an hour of another century.
+_NS_LAST = (2**32 - 1) * 1_000_000_000
 _HOUR = 3_600_000_000_000
 _MICROS = pa.timestamp("us", "UTC")
 _TYPES: dict[Any, pa.DataType] = {

@@ -88,6 +88,17 @@ def test_rollups_count_connections_clients_and_what_cannot_be_told(store: Store)
     assert daily == [{"c": 2, "u": 1}]
 
 
+@pytest.mark.parametrize("time", [0, 2**31 * 10**9, 2**32 * 10**9, 2**63 - 1])
+def test_a_time_is_in_the_rollups_where_it_is_in_the_rows(store: Store, time: int):
+    """Hours are DateTime, which ends in 2106: what was said to be of 2150 was in an hour of 2014."""
+    store.insert([connection(time=time, end_time=time)], sensor="s1", batch=1, token="t")
+    (row,) = store.rows(
+        "SELECT toString(toStartOfHour(time)) AS hour, toString(toDate(time)) AS day FROM connections"
+    )
+    for table, column in (("usage_hourly", "hour"), ("usage_daily", "day")):
+        assert store.rows(f"SELECT toString({column}) AS it FROM {table}") == [{"it": row[column]}]
+
+
 def test_rollup_quantiles(store: Store):
     rows = [exchange(id=str(k), ttfb_ms=float(k)) for k in range(101)]
     store.insert(rows, sensor="s", batch=0, token="t")
