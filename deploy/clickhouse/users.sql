@@ -86,7 +86,16 @@ CREATE SETTINGS PROFILE IF NOT EXISTS aiscope_reading SETTINGS
     max_execution_time = 60 MAX 300,
     max_rows_to_read = 5000000000 MAX 5000000000,
     max_result_rows = 10000000 MAX 10000000
-TO aiscope_reader, aiscope_analyst, aiscope_investigator;
+TO aiscope_reader, aiscope_analyst, aiscope_investigator EXCEPT aiscope_admin;
+
+-- An admin includes an analyst, and would have its profile: `readonly` forbids INSERT and BACKUP, whatever is granted.
+CREATE SETTINGS PROFILE IF NOT EXISTS aiscope_admin SETTINGS
+    SQL_aiscope_sensors = '*' CONST,
+    distributed_foreground_insert = 1 CONST,
+    async_insert = 0 CONST,
+    deduplicate_blocks_in_dependent_materialized_views = 1 CONST,
+    max_memory_usage = 4000000000 MAX 4000000000
+TO aiscope_admin;
 
 CREATE ROW POLICY IF NOT EXISTS aiscope_sites
 ON aiscope.connections, aiscope.connections_local, aiscope.lookups, aiscope.lookups_local, aiscope.exchanges,

@@ -127,6 +127,26 @@ def granted(role: str, access: str) -> set[str]:
     return tables
 
 
+def included(role: str) -> set[str]:
+    """A role and those that it includes."""
+    texts = (re.fullmatch(rf"GRANT (aiscope_\w+) TO {role}", text) for text in STATEMENTS)
+    return {role}.union(*(included(match[1]) for match in texts if match))
+
+
+def test_who_may_insert_is_not_held_to_reading():
+    """A profile is of all who include one of its roles, but for its exceptions; of each role there is one."""
+    for name in ("sensor", "reader", "analyst", "investigator", "admin"):
+        role, found = f"aiscope_{name}", []
+        for text in STATEMENTS:
+            if match := re.search(
+                r"SETTINGS PROFILE .*\bTO ([\w, ]+?)(?: EXCEPT ([\w, ]+))?$", text, re.DOTALL
+            ):
+                of, but = (set((part or "").split(", ")) for part in match.groups())
+                found += [text] if included(role) & of and not included(role) & but else []
+        assert len(found) == 1, role
+        assert ("readonly" in found[0]) != bool(granted(role, "INSERT")), role
+
+
 @pytest.mark.parametrize("role", ["sensor", "reader", "analyst", "investigator", "admin"])
 def test_roles_are_those_of_the_embedded_store(store: frozenset[str], role: str):
     """`usage` reads as its caller, so that it would give a reader the rows themselves."""
