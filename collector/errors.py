@@ -71,6 +71,8 @@ _STATUS = {
 
 _ENGINE = re.compile(r"Code: (\d+)\. DB::Exception: ")
 _NAME = re.compile(r"\(([A-Z][A-Z0-9_]+)\)(?: \(version [^)]*\))?\s*$")
+# A cause's error inside another's: both end in its name and version.
+_NESTED = re.compile(r" \([A-Z][A-Z0-9_]+\) \(version .*", re.DOTALL)
 # What the operating system says when a disk is full, as the engine passes it on.
 _FULL = re.compile(r"No space left on device|errno: 28\b|NOT_ENOUGH_SPACE|CANNOT_WRITE_TO_FILE_DESCRIPTOR")
 
@@ -104,5 +106,5 @@ def from_engine(error: Exception) -> Refused:
     if not found:
         return Refused("UNKNOWN_EXCEPTION", " ".join(text.split())[:2000], 1002)
     name = _NAME.search(text)
-    reason = _NAME.sub("", text[found[-1].end() :]).strip()
+    reason = _NAME.sub("", _NESTED.sub("", text[found[-1].end() :])).strip()
     return Refused(name[1] if name else "UNKNOWN_EXCEPTION", reason[:20_000], int(found[0][1]))

@@ -90,6 +90,13 @@ def test_sql_errors_are_one_line(run: Run):
     assert "UNKNOWN_IDENTIFIER" in done.stderr
 
 
+def test_sql_errors_are_said_once(run: Run):
+    run("migrate")
+    assert run("sql", "SELECT 1", "--format", "nix").stderr.endswith(
+        ": Code: 73. Unknown format nix. (UNKNOWN_FORMAT)\n"
+    )
+
+
 def test_sql_is_a_table_on_a_terminal_and_escapes(run: Run):
     run("migrate")
     screen, side = pty.openpty()

@@ -222,6 +222,12 @@ def test_what_is_not_supported_says_so(served: Served):
     assert served.request("ann", table, headers=kind).code == 48
 
 
+def test_an_error_is_said_once_and_without_a_version(served: Served):
+    said = "Code: 73. DB::Exception: Unknown format nix. (UNKNOWN_FORMAT)\n"
+    assert served.request("ann", "SELECT 1 FORMAT nix").text == said
+    assert "version" not in served.request("ann", "SELECT 1 FORMAT Prometheus").text
+
+
 def test_limits_can_be_lowered_not_lifted(served: Served):
     sql = "SELECT value FROM system.settings WHERE name = 'max_execution_time'"
     assert served.request("ann", sql).body == b"60\n"
