@@ -134,5 +134,5 @@ def test_a_child_migrates(tmp_path: Path, python: Callable[..., subprocess.Compl
     confine.migrate(tmp_path / "store")
     confine.migrate(tmp_path / "store")
     (tmp_path / "file").write_text("")
-    with pytest.raises(OSError, match="file is a file; a store is a directory"):
+    with pytest.raises(OSError, match=f"^{tmp_path}/file is a file; a store is a directory$"):
         confine.migrate(tmp_path / "file")
