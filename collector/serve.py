@@ -122,7 +122,8 @@ def serve(wanted: Serving) -> None:
     door.application, engine = _application(wanted, config, key or "")
     scheme = "https" if wanted.certificate else "http"
     host, port = listener.getsockname()[:2]
-    _log.info("listening", extra={"fields": {"url": f"{scheme}://{host}:{port}", "landlock": held.version}})
+    where = f"[{host}]" if ":" in host else host
+    _log.info("listening", extra={"fields": {"url": f"{scheme}://{where}:{port}", "landlock": held.version}})
     for number in (signal.SIGTERM, signal.SIGINT):
         signal.signal(number, lambda *_: None)  # uvicorn raises them once more after it has stopped
     server.run(sockets=[listener])

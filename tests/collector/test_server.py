@@ -526,6 +526,25 @@ def test_it_does_not_start_in_the_open(arguments: list[str], tmp_path: Path):
     assert not (tmp_path / "s").exists()
 
 
+def test_where_it_listens_is_an_url(tmp_path: Path):
+    command = [
+        sys.executable,
+        "-m",
+        "sensor.cli",
+        "collect",
+        "--owner",
+        str(tmp_path / "s"),
+        "--listen",
+        "[::1]:0",
+    ]
+    with subprocess.Popen(command, stderr=subprocess.PIPE, text=True) as process:
+        assert process.stderr
+        said = next(line for line in process.stderr if '"listening"' in line)
+        process.terminate()
+        process.communicate(timeout=30)
+    assert json.loads(said)["url"].startswith("http://[::1]:")
+
+
 def test_answers_go_to_those_who_asked(served: Served):
     """Many at once, by several paths through the engine: every one gets its own."""
 
