@@ -334,6 +334,7 @@ def _line(error: Exception) -> str:
         return f"cannot be reached: {refused[1]}"
     text = str(error).partition("Stack trace")[0]
     text = re.sub(r"\(version [^)]*\)|Streaming insert \w+ failed: |DB::Exception: ", "", text)
+    text = re.sub(r"Received ClickHouse exception, code: \d+, server response: | \(for url \S+\)", "", text)
     text = re.sub(r"(Code: \d+\. )(?:Code: \d+\. )+", r"\1", text)  # of causes, one inside the other
     text = re.sub(r"( \([A-Z_]+\))(?: ?\.\1)+", r"\1", text)
     return " ".join(text.split())[:500]

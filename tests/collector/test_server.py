@@ -331,6 +331,14 @@ def test_a_collector_that_goes_away_is_said_in_one_sentence(tmp_path: Path):
     assert str(said.value) == away
 
 
+def test_what_a_collector_refuses_is_said_in_its_words(served: Served):
+    url = f"http://ann:{served.tokens['ann']}@127.0.0.1:{served.port}/"
+    with open_store(url) as store, pytest.raises(StoreError) as refused:
+        store.rows("SELECT 1 FROM sealed")
+    said = "Code: 497. sealed: not a table that this user may use for this (ACCESS_DENIED)"
+    assert str(refused.value) == f"http://ann:***@127.0.0.1:{served.port}/: {said}"
+
+
 def test_read_into_a_collector_and_into_one_that_is_away(tmp_path: Path):
     tokens, file = with_users(tmp_path), capture(tmp_path / "office.pcap")
     served = start(tmp_path)
