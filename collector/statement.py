@@ -19,6 +19,7 @@ from collector.request import Request
 from collector.users import User
 
 HEAD = 64 << 10  # of a body is looked at for `INSERT ... FORMAT x`
+KEPT = 8 << 10  # characters that a statement and its parameters may have for its verdict to be kept
 DEFAULT_FORMAT = "TabSeparated"
 _SETTINGS = re.compile(r"\A(SELECT [\w, ]+ FROM )system\.settings((?: (?:WHERE|ORDER BY|LIMIT) .*)?)\Z")
 
@@ -40,6 +41,7 @@ class Runner:
     def __init__(self, engine: Engine, bounds: Bounds, key: str) -> None:
         self.engine, self.bounds, self.gate, self._key = engine, bounds, Gate(engine), key
         # What was allowed once is allowed again: the verdict depends on these alone while the schema stands still.
+        # Long ones are judged each time: a thousand of them would be a gigabyte, for good.
         self._judged = lru_cache(1024)(self._judge)
 
     def run(self, asked: Request, user: User, pieces: Iterator[bytes], writes: bool) -> Outcome:
@@ -64,7 +66,9 @@ class Runner:
         if role == "admin" and (inside := figures.asked(text)):
             statement, role = Statement(*inside), figures.DOCTOR
         else:
-            statement = self._judged(text, tuple(sorted(asked.parameters.items())), role)
+            parameters = tuple(sorted(asked.parameters.items()))
+            short = len(text) + sum(map(len, asked.parameters.values())) <= KEPT
+            statement = (self._judged if short else self._judge)(text, parameters, role)
         given = limits.permitted({**asked.settings, **statement.settings}, self.bounds, self.engine.known)
         form = statement.form or asked.default_format or DEFAULT_FORMAT
         if not form.isalnum():
