@@ -257,7 +257,9 @@ def _is(path: Path, asked: Callable[[Path], bool]) -> bool:
 def _split(url: str) -> Any:
     parts = urlsplit(url)
     if parts.scheme not in {"chdb", "http", "https"}:
-        raise StoreError(f"{shown(url)}: a store is chdb:///DIRECTORY or http(s)://user:password@host:port/")
+        raise StoreError(
+            f"{shown(url) or 'store.url'}: a store is chdb:///DIRECTORY or http(s)://user:password@host:port/"
+        )
     if parts.scheme != "chdb" and not parts.hostname:
         raise StoreError(f"{shown(url)}: no host")
     if parts.scheme == "chdb" and (parts.netloc[:1] not in ("", "~") or len(parts.path) < 2):

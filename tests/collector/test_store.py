@@ -278,6 +278,7 @@ def test_readonly_is_enforced(tmp_path: Path, python):
     ("url", "reason"),
     [
         ("mysql://x", "a store is chdb:///DIRECTORY or http"),
+        ("", "^store.url: a store is chdb:///DIRECTORY or http"),
         ("chdb://relative/dir", "absolute"),
         ("chdb:///", "absolute"),
         ("http://", "no host"),
