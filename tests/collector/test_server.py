@@ -548,8 +548,7 @@ def test_where_it_listens_is_an_url(tmp_path: Path):
     with subprocess.Popen(command, stderr=subprocess.PIPE, text=True) as process:
         assert process.stderr
         said = next(line for line in process.stderr if '"listening"' in line)
-        process.terminate()
-        process.communicate(timeout=30)
+        process.kill()  # it may not listen to SIGTERM yet
     assert json.loads(said)["url"].startswith("http://[::1]:")
 
 
