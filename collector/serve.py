@@ -123,9 +123,9 @@ def serve(wanted: Serving) -> None:
     scheme = "https" if wanted.certificate else "http"
     host, port = listener.getsockname()[:2]
     where = f"[{host}]" if ":" in host else host
+    for number in (signal.SIGTERM, signal.SIGINT):  # until uvicorn has its own, and when it raises them again
+        signal.signal(number, lambda *_: setattr(server, "should_exit", True))
     _log.info("listening", extra={"fields": {"url": f"{scheme}://{where}:{port}", "landlock": held.version}})
-    for number in (signal.SIGTERM, signal.SIGINT):
-        signal.signal(number, lambda *_: None)  # uvicorn raises them once more after it has stopped
     server.run(sockets=[listener])
     engine.close()
 
