@@ -141,7 +141,8 @@ def migrate(directory: Path) -> None:
     command = [sys.executable, "-m", "sensor.cli", "migrate", "--store", store_url(directory)]
     done = subprocess.run(command, capture_output=True, text=True, check=False)
     if done.returncode:
-        raise OSError((done.stderr.strip().splitlines() or ["the store cannot be migrated"])[-1])
+        said = done.stderr.strip().splitlines() or ["the store cannot be migrated"]
+        raise OSError(said[-1].removeprefix("aiscope: "))  # which is said of it once more
 
 
 def configuration(directory: Path, bounds: Bounds, key: str | None) -> Path:
