@@ -41,7 +41,15 @@ def wlan(decap: Decap, at: int, wire: int) -> Next:
         several = decap.data[at + header] & 0x80 > 0
         header += 6 if flags & _ORDER else 2
     at, wire = at + header, wire - header
-    return (decap.ethernet, at, wire) if several else llc(decap, at, wire)
+    return _subframe(decap, at, wire) if several else llc(decap, at, wire)
+
+
+def _subframe(decap: Decap, at: int, wire: int) -> Next:
+    """IEEE 802.11-2020 9.3.2.2.2: target, source and length, which is over 1,500 for a packet of 1,500 bytes."""
+    if at + 12 > len(decap.data):
+        raise Malformed("A-MSDU subframe cut off")
+    decap.macs = decap.data[at : at + 12]
+    return llc(decap, at + 14, wire - 14)
 
 
 def radiotap(decap: Decap, at: int, wire: int) -> Next:

@@ -38,7 +38,13 @@ pub fn wlan<'a>(decoder: &mut Decoder<'_>, rest: Rest<'a>) -> Option<Next<'a>> {
         header = header.saturating_add(if flags & ORDER != 0 { 6 } else { 2 });
     }
     let body = rest.skip(header);
-    if several { Some(Next::Ethernet(body)) } else { tags::llc(body) }
+    if several { subframe(decoder, body) } else { tags::llc(body) }
+}
+
+/// IEEE 802.11-2020 9.3.2.2.2: target, source and length, which is over 1,500 for a packet of 1,500 bytes.
+fn subframe<'a>(decoder: &mut Decoder<'_>, rest: Rest<'a>) -> Option<Next<'a>> {
+    decoder.around.macs = Some((array(rest.data, 0)?, array(rest.data, 6)?));
+    tags::llc(rest.skip(14))
 }
 
 /// radiotap.org: version, padding, length in little endian.

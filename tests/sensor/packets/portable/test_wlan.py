@@ -2,6 +2,7 @@ from __future__ import annotations
 
 import pytest
 from scapy.layers.dot11 import Dot11, Dot11Beacon, Dot11QoS, RadioTap
+from scapy.layers.inet import IP, UDP
 from scapy.layers.l2 import LLC, SNAP
 from scapy.packet import Packet as Layer
 from scapy.packet import Raw
@@ -41,12 +42,13 @@ def test_data_frames_are_looked_into(frame: Layer, link: int) -> None:
         look(bytes(frame)[:cut], link, len(bytes(frame)))
 
 
-def test_of_several_in_one_the_first_is_looked_at() -> None:
-    body = bytes(V4)
+@pytest.mark.parametrize("size", [len(PAYLOAD), 1_472])
+def test_of_several_in_one_the_first_is_looked_at(size: int) -> None:
+    body = bytes(LLC() / SNAP(code=0x0800) / IP(src="10.0.0.1") / UDP() / PAYLOAD.ljust(size))
     subframe = MACS + len(body).to_bytes(2, "big") + body
     head = bytes(Dot11(type=2, subtype=8, **UP) / Dot11QoS(A_MSDU_Present=1))
     found, around = look(head + subframe + bytes(2) + subframe, 105)
-    assert payload(found) == PAYLOAD
+    assert payload(found) == PAYLOAD.ljust(size)
     assert around.macs == MACS
 
 
