@@ -14,6 +14,7 @@ if TYPE_CHECKING:
 _TO_SYSTEM, _FROM_SYSTEM, _ENCRYPTED, _ORDER = 1, 2, 0x40, 0x80
 # Of the frame control field's first byte: a data frame's version and type; its subtype without and with QoS.
 _DATA, _NOTHING, _QOS = 0x08, 0x40, 0x80
+_PIECE = 0x0F  # of the sequence control field's first byte: number of the fragment
 # Where target and source are, and the header's length, by the flags to and from the distribution system.
 _ADDRESSES = {
     0: (4, 10, 24),
@@ -24,13 +25,13 @@ _ADDRESSES = {
 
 
 def wlan(decap: Decap, at: int, wire: int) -> Next:
-    """IEEE 802.11-2020 9.2.4 and 9.3.2. Of several frames in one (A-MSDU) the first is looked at."""
+    """IEEE 802.11-2020 9.2.4 and 9.3.2. Of several frames in one (A-MSDU) and of fragments the first is looked at."""
     kind, flags = decap.data[at], decap.data[at + 1]
     if kind & 3:  # Cisco's access points send the field's bytes the other way round; the version is 0
         kind, flags = flags, kind
     if kind & 0x0F != _DATA or kind & _NOTHING:
         return OTHER
-    if flags & _ENCRYPTED:
+    if flags & _ENCRYPTED or decap.data[at + 22] & _PIECE:
         return TUNNELLED
     target, source, header = _ADDRESSES[flags & (_TO_SYSTEM | _FROM_SYSTEM)]
     if at + max(target, source) + 6 > len(decap.data):

@@ -12,8 +12,10 @@ const ORDER: u8 = 0x80;
 const DATA: u8 = 0x08;
 const NOTHING: u8 = 0x40;
 const QOS: u8 = 0x80;
+/// Of the sequence control field's first byte: number of the fragment.
+const PIECE: u8 = 0x0f;
 
-/// IEEE 802.11-2020 9.2.4 and 9.3.2. Of several frames in one (A-MSDU) the first is looked at.
+/// IEEE 802.11-2020 9.2.4 and 9.3.2. Of several frames in one (A-MSDU) and of fragments the first is looked at.
 pub fn wlan<'a>(decoder: &mut Decoder<'_>, rest: Rest<'a>) -> Option<Next<'a>> {
     let [first, second] = array(rest.data, 0)?;
     // Cisco's access points send the field's bytes the other way round; the version is 0.
@@ -21,7 +23,7 @@ pub fn wlan<'a>(decoder: &mut Decoder<'_>, rest: Rest<'a>) -> Option<Next<'a>> {
     if kind & 0x0f != DATA || kind & NOTHING != 0 {
         return Some(Next::Done(Found::Other));
     }
-    if flags & ENCRYPTED != 0 {
+    if flags & ENCRYPTED != 0 || u8_at(rest.data, 22)? & PIECE != 0 {
         return Some(Next::Done(Found::Tunnelled));
     }
     let address = |at| array::<6>(rest.data, at);

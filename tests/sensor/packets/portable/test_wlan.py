@@ -65,6 +65,8 @@ def test_the_first_field_the_other_way_round() -> None:
         (Dot11(type=2, subtype=4, **UP), "other"),
         (Dot11(type=2, subtype=12, **UP) / Dot11QoS(), "other"),
         (Dot11(type=2, **{**UP, "FCfield": 0x41}) / Raw(bytes(60)), "tunnelled"),
+        (Dot11(type=2, SC=1, **UP) / V4, "tunnelled"),
+        (Dot11(type=2, subtype=8, SC=0x12, **UP) / Dot11QoS(A_MSDU_Present=1) / INNER, "tunnelled"),
         (Dot11(type=2, **UP), "other"),
         (bytes(Dot11(type=2, **UP))[:21], "undecodable"),
         (bytes(Dot11(type=2, subtype=8, **UP)), "undecodable"),
