@@ -120,8 +120,14 @@ def _gtpu(decap: Decap, at: int, wire: int) -> Next | None:
     return decap.any_ip, inner, wire - (inner - at)
 
 
+_TEREDO = frozenset((b"\x20\1\0\0", b"\xfe\x80\0\0"))  # its prefix, and link-local addresses
+
+
 def _teredo(decap: Decap, at: int, wire: int) -> Next | None:
-    """RFC 4380 5.1.1: authentication and origin indications may come first."""
+    """RFC 4380 5.1.1: authentication and origin indications may come first.
+
+    An address tells it: QUIC's bytes to a client that has this port often begin like IPv6.
+    """
     inner = at
     if decap.data[inner : inner + 2] == b"\0\1":
         if len(decap.data) < inner + 4:
@@ -129,7 +135,8 @@ def _teredo(decap: Decap, at: int, wire: int) -> Next | None:
         inner += decap.data[inner + 2] + decap.data[inner + 3] + 13
     if decap.data[inner : inner + 2] == b"\0\0":
         inner += 8
-    if inner + 1 >= len(decap.data) or decap.data[inner] >> 4 != 6:
+    begins = (decap.data[inner + place : inner + place + 4] for place in (8, 24))
+    if inner >= len(decap.data) or decap.data[inner] >> 4 != 6 or _TEREDO.isdisjoint(begins):
         return None
     decap.enter("teredo")
     return decap.ipv6, inner, wire - (inner - at)

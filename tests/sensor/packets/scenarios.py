@@ -279,7 +279,7 @@ WRAPS: dict[str, tuple[Callable[[bytes], bytes], int]] = {
     "gtpu": (lambda raw: over_udp(2_152, b"\x34\xff\0\0\0\0\0\x09\0\0\0\x85\1\0\0\0")(raw[14:]), 1),
     "ipip": (lambda raw: ethernet(ipv4(raw[14:], 4)), 1),
     "6in4": (lambda raw: ethernet(ipv4(ipv6(raw[34:], 6), 41)), 1),
-    "teredo": (lambda raw: over_udp(3_544, b"")(ipv6(raw[34:], 6)), 1),
+    "teredo": (lambda raw: over_udp(3_544, b"")(ipv6(raw[34:], 6, "2001::1")), 1),
     "ah": (lambda raw: ethernet(ipv4(b"\6\4" + bytes(22) + raw[34:], 51, ident=5)), 1),
     "snap": (lambda raw: raw[:12] + vec(2, SNAP + raw[12:]), 1),
     "vn-tag": (lambda raw: raw[:12] + b"\x89\x26" + bytes(4) + raw[12:], 1),

@@ -155,7 +155,8 @@ fn gtpu<'a>(decoder: &mut Decoder<'_>, body: Rest<'a>) -> Option<Option<Next<'a>
     Some(decoder.enter(Tunnel::Gtpu(id)).map(|()| Next::Ip(inner)))
 }
 
-/// RFC 4380 5.1.1: authentication and origin indications may come first.
+/// RFC 4380 5.1.1: authentication and origin indications may come first. An address, of its prefix or
+/// link-local, tells it: QUIC's bytes to a client that has this port often begin like IPv6.
 fn teredo<'a>(decoder: &mut Decoder<'_>, body: Rest<'a>) -> Option<Option<Next<'a>>> {
     let mut inner = body;
     if be16(inner.data, 0)? == 1 {
@@ -166,7 +167,8 @@ fn teredo<'a>(decoder: &mut Decoder<'_>, body: Rest<'a>) -> Option<Option<Next<'
     if be16(inner.data, 0)? == 0 {
         inner = inner.skip(8);
     }
-    if be16(inner.data, 0)? >> 12 != 6 {
+    let known = |at| matches!(array(inner.data, at), Some([0x20, 1, 0, 0] | [0xfe, 0x80, 0, 0]));
+    if u8_at(inner.data, 0)? >> 4 != 6 || !(known(8) || known(24)) {
         return None;
     }
     Some(decoder.enter(Tunnel::Teredo).map(|()| Next::Ipv6(inner)))

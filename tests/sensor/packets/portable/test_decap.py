@@ -132,8 +132,10 @@ def test_links_that_carry_ipv6(link: int) -> None:
         (ETHER / OUTER / UDP(dport=2152) / GTP_U_Header(teid=66) / INNER, "gtpu:66", None),
         (ETHER / OUTER / UDP(dport=2152) / GTP_U_Header(teid=67) / GTPPDUSessionContainer() / INNER,
          "gtpu:67", None),
-        (ETHER / OUTER / UDP(sport=3544, dport=5) / INNER6, "teredo", None),
-        (ETHER / OUTER / UDP(dport=3544) / Raw(b"\0\1\0\0" + bytes(9) + bytes(8)) / INNER6, "teredo", None),
+        (ETHER / OUTER / UDP(sport=3544, dport=5) / IPv6(src="2001::1") / INNER, "teredo/ipip", None),
+        (ETHER / OUTER / UDP(dport=3544) / Raw(b"\0\1\0\0" + bytes(9) + bytes(8)) / IPv6(dst="2001::1") / INNER,
+         "teredo/ipip", None),
+        (ETHER / OUTER / UDP(dport=3544) / IPv6(src="fe80::1", dst="ff02::2") / INNER, "teredo/ipip", None),
         (ETHER / OUTER / UDP(dport=4789) / VXLAN(**VX) / ETHER / OUTER / GRE() / INNER, "vxlan:2/gre",
          None),
         (ETHER / OUTER / GRE(proto=0x6400, version=1, key_present=1, key=0x0034_0700) / ETHER / INNER, "eoip:7",
@@ -175,13 +177,14 @@ def test_on_a_tunnel_port_but_no_tunnel(port: int, body: bytes) -> None:
         assert around.tunnel == ""
 
 
-@pytest.mark.parametrize("port", [4754, 37008, 5247])
+@pytest.mark.parametrize("port", [4754, 37008, 5247, 3544])
 @pytest.mark.parametrize(
     "body",
     [
         b"\1\0\x81\x80\0\1\0\1\0\0\0\0\3api\6openai\3com\0\0\1\0\1" + bytes(16),  # a DNS answer
         b"\0\x10\x81\x80\0\1\0\1\0\0\0\0\3api\6openai\3com\0\0\1\0\1" + bytes(16),
         b"\x41" + bytes(60),  # QUIC
+        b"\x61" + bytes(60),
         b"\1\0\0\1\2\x40" + bytes(40),  # fields without an end
         b"\1\0\0\1\1" + bytes(40),  # of no EtherType
         b"\1\2\0\1\1" + bytes(ETHER / INNER),  # a reserved type
