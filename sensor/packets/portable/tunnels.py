@@ -40,7 +40,7 @@ def gre(decap: Decap, at: int, wire: int) -> Next:
         return _erspan(decap, at, wire, kind == 0x22EB, flags & 0x1000 > 0)
     if kind == 0x6400 and flags == 0x2001:  # MikroTik's Ethernet over IP: length, its number in little endian
         decap.enter(f"eoip:{int.from_bytes(decap.data[at - 2 : at], 'little')}")
-        return decap.ethernet, at, wire
+        return (decap.ethernet, at, wire) if wire else OTHER  # a keep-alive has nothing inside
     decap.enter("gre")
     if kind & 0xFE0F == 0x8200:  # Aruba's access points, by priority
         return decap.wlan, at, wire

@@ -54,7 +54,8 @@ pub fn gre<'a>(decoder: &mut Decoder<'_>, rest: Rest<'a>) -> Option<Next<'a>> {
             // MikroTik's Ethernet over IP: length, and the tunnel's number in little endian.
             let id = u16::from_le_bytes(array(rest.data, 6)?);
             decoder.enter(Tunnel::Eoip(id))?;
-            Some(Next::Ethernet(body))
+            // A keep-alive has nothing inside.
+            if body.wire == 0 { Some(Next::Done(Found::Other)) } else { Some(Next::Ethernet(body)) }
         }
         _ if kind & 0xfe0f == 0x8200 => {
             // Aruba's access points, by priority.

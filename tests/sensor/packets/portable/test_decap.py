@@ -204,6 +204,7 @@ def test_answers_to_a_client_that_has_a_tunnels_port(port: int, body: bytes) -> 
     [
         (ETHER / OUTER / UDP(dport=5247) / Raw(b"\0\x10\2\x80" + bytes(40)), "tunnelled"),  # a fragment
         (ETHER / OUTER / GRE(proto=0x6400) / ETHER / INNER, "other"),  # not MikroTik's
+        (ETHER / OUTER / GRE(proto=0x6400, version=1, key_present=1, key=0x0700), "other"),  # a keep-alive
         (ETHER / Raw(bytes(50)), "other"),
         (ETHER / OUTER / ESP(spi=1) / Raw(bytes(40)), "tunnelled"),
         (ETHER / IP(proto=115) / Raw(bytes(40)), "tunnelled"),
