@@ -43,7 +43,7 @@ class Turn:
             request.method,
             request.host,
             request.port or port,
-            request.target if request.target.startswith("/") else request.path,
+            request.path + "".join(request.target.partition("?")[1:]),
             dict(request.headers),
             dict(response.headers) if response else {},
             self.received.data[:SAMPLE],

@@ -170,3 +170,5 @@ def test_the_service_of_a_turn() -> None:
     assert match(request(b"{}", "/login"), 8000) == ""
     through = request(b"{}", "http://api.openai.com/v1/x").replace(b"Host: a", b"Host: api.openai.com")
     assert match(through, 3128) == "openai-api"  # a proxy for plain HTTP
+    assert match(request(b"{}", "/messages/?session_id=5b1e"), 8000) == "mcp-server"
+    assert match(request(b"{}", "http://a:8000/messages/?session_id=5b1e"), 3128) == "mcp-server"
