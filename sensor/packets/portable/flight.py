@@ -21,6 +21,7 @@ from sensor.wire.tls import ClientHello, dtls_client_hello, parse_client_hello, 
 
 TLS13 = 0x0304
 KEEP_ALIVE = b"\0"  # what one may carry is before the stream's next (RFC 9293 3.8.4): Windows sends it
+ANSWER = b"HTTP/1."  # RFC 9112 4
 DNS_PORTS = frozenset((53, 5353, 5355, 67, 68, 137, 546, 547))
 WIRE_SOURCES = frozenset(("sni", "quic_sni", "http_host", "connect", "socks"))
 ENCRYPTED_DNS = ("doh", "dot", "doq")
@@ -82,6 +83,8 @@ class Flights:
         if flow.state == State.OPENING:
             if side is flow.server and len(side.stream.kept) >= self._limits.server_bytes:
                 self.open(flow)
+        elif _answers(flow, side, side.stream):
+            self.swap(flow)
         elif fresh or side.stream.full:
             self._peek(flow, side, side.stream)
 
@@ -282,6 +285,12 @@ class Flights:
         if flow.clear:
             self.clear.begin(flow)
         self._release(flow)
+
+
+def _answers(flow: Flow, side: Side, stream: Stream) -> bool:
+    """Whether the side that was taken for the client answers a request that was not seen."""
+    unsure = side is flow.client and flow.syn is None and not flow.server.spoke
+    return unsure and stream.kept.startswith(ANSWER)
 
 
 def _chosen(heard: bytes) -> bool:

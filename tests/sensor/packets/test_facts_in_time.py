@@ -275,6 +275,19 @@ def test_a_later_request_is_found(engine: Make) -> None:
     assert only(run(engine(HTTP, LIMITS), many.up(REQUEST).frames), Opened) == []
 
 
+def test_a_capture_that_begins_with_an_answer(engine: Make) -> None:
+    """On ports that say nothing; what follows from that side is an answer too."""
+    answer = b"HTTP/1.1 200 OK\r\nContent-Length: 4\r\n\r\n"
+    talk = Talk(sport=40_000, dport=50_000).down(answer).down(b"body").up(REQUEST).down(answer)
+    facts = run(engine(HTTP, LIMITS), talk.frames)
+    flow = only(facts, Opened)[0].flow
+    assert (flow.client_port, flow.server_port) == (40_000, 50_000)
+    assert text(facts, True) == [(0, REQUEST)]
+    assert text(facts, False) == [(0, answer + b"body"), (0, answer)]
+    both = Talk(sport=40_000, dport=50_000).up(b"GE").down(answer).up(answer)
+    assert only(run(engine(HTTP, LIMITS), both.frames), Opened) == []
+
+
 def test_a_path_is_watched_as_clients_send_it(engine: Make) -> None:
     """In UTF-8 (RFC 3987 3.1)."""
     watch = Watch(paths=frozenset({"/caf\xe9/"}))

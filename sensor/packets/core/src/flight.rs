@@ -19,6 +19,9 @@ const DNS_PORTS: [u16; 8] = [53, 5353, 5355, 67, 68, 137, 546, 547];
 /// The octet that one may carry is before the stream's next (RFC 9293 3.8.4): Windows sends it.
 const KEEP_ALIVE: &[u8] = b"\0";
 
+/// RFC 9112 4.
+const ANSWER: &[u8] = b"HTTP/1.";
+
 /// What the first bytes say, before anything learnt or configured is asked.
 #[derive(Default)]
 struct Seen {
@@ -90,6 +93,7 @@ impl Flights {
             return;
         }
         let (sure, server, state) = (flow.syn.is_some() && side != flow.client, flow.server(), flow.state);
+        let unsure = side == flow.client && flow.syn.is_none() && !*flow.spoke.of(server);
         let Some(live) = &mut flow.live else { return };
         let limit = if sure { self.limits.server_bytes } else { self.limits.first_flight };
         let half = live.halves.of_mut(side);
@@ -108,6 +112,8 @@ impl Flights {
             if side == server && stream.kept.len() >= self.limits.server_bytes {
                 self.open(key, flow);
             }
+        } else if unsure && stream.kept.starts_with(ANSWER) {
+            self.swap(key, flow); // it answers a request that was not seen
         } else if fresh || stream.full {
             let found = peek(&stream.kept, stream.full);
             self.peeked(key, flow, side, found);
