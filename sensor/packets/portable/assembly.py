@@ -24,7 +24,8 @@ class Stream:
     """Bytes in order, and up to `segments` pieces that are ahead of a gap.
 
     While `keep` is set, what came in order stays in `kept`, and pieces are refused when they and `kept` would
-    exceed `limit` bytes. Without a known start (`fixed` is false) a segment before the first lowers it.
+    exceed `limit` bytes; when `kept` alone has that many, nothing more is taken. Without a known start (`fixed` is
+    false) a segment before the first lowers it.
     """
 
     __slots__ = (
@@ -60,6 +61,8 @@ class Stream:
 
     def push(self, seq: int, data: bytes) -> bytes:
         """Takes a segment's payload; returns what is now in order and was not before."""
+        if self.keep and len(self.kept) >= self.limit:
+            return b""
         if self.next is None:
             self.next = seq
         ahead = (seq - self.next) % SPAN

@@ -98,7 +98,7 @@ def middle() -> list[Frame]:
     """No SYN, server first, then a hello from the side with the lower port, or a request."""
     one = Talk(sport=443, dport=50_000).down(b"220 ready\r\n").down(b"more", seq=51_002)
     one.up(records(hello())).down(server_hello(False)).up(data(99)).bye()
-    two = Talk(sport=40_014, dport=50_001).down(b"HTTP/1.1 200 OK\r\n\r\n").down(b"body")
+    two = Talk(sport=40_014, dport=50_001).down(b"HTTP/1.1 200 OK\r\n\r\n").down(bytes(900)).down(b"z")
     return one.frames + two.up(request("localhost", "/api/chat")).down(b"HTTP/1.1 204 No\r\n\r\n").frames
 
 

@@ -288,6 +288,18 @@ def test_a_capture_that_begins_with_an_answer(engine: Make) -> None:
     assert only(run(engine(HTTP, LIMITS), both.frames), Opened) == []
 
 
+def test_an_answer_that_is_longer_than_what_is_held(engine: Make) -> None:
+    """It comes first, and to clients that are silent meanwhile."""
+    part, answer = bytes(600), b"HTTP/1.1 204 No\r\n\r\n"
+    talk = Talk(dport=80)
+    for _ in range(4):
+        talk.down(part)
+    facts = run(engine(HTTP, replace(LIMITS, first_flight=700)), talk.up(REQUEST).down(answer).frames)
+    assert text(facts, True) == [(0, REQUEST)]
+    assert text(facts, False) == [(0, part * 2), (1_200, answer)]
+    assert only(facts, Totals)[0].counters.get("reorder_lost", 0) == 0
+
+
 def test_a_path_is_watched_as_clients_send_it(engine: Make) -> None:
     """In UTF-8 (RFC 3987 3.1)."""
     watch = Watch(paths=frozenset({"/caf\xe9/"}))

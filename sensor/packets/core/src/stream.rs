@@ -27,7 +27,8 @@ impl Buffers {
 /// Bytes in order, and up to `segments` pieces that are ahead of a gap.
 ///
 /// While `keep` is set, what came in order stays in `kept`, and pieces are refused when they and `kept` would exceed
-/// `limit` bytes. Without a known start (`fixed` is false) a segment before the first lowers the start.
+/// `limit` bytes; when `kept` alone has that many, nothing more is taken. Without a known start (`fixed` is false) a
+/// segment before the first lowers the start.
 pub struct Stream {
     next: Option<u32>,
     fixed: bool,
@@ -72,6 +73,9 @@ impl Stream {
 
     /// Takes a segment's payload; returns what is now in order and was not before.
     pub fn push<'a>(&mut self, seq: u32, mut data: &'a [u8]) -> Cow<'a, [u8]> {
+        if self.keep && self.kept.len() >= self.limit {
+            return Cow::Borrowed(&[]);
+        }
         let next = *self.next.get_or_insert(seq);
         let ahead = seq.wrapping_sub(next);
         if ahead > 0 && ahead < 1 << 31 {

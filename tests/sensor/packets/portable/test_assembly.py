@@ -59,6 +59,14 @@ def test_pieces_and_bytes_are_bounded() -> None:
     assert stream.close() == 51
 
 
+def test_what_is_kept_is_bounded() -> None:
+    stream = Stream(20, 2)
+    assert stream.push(100, bytes(30)) == bytes(30)
+    for seq in (130, 140, 90):
+        assert stream.push(seq, bytes(10)) == b""
+    assert (stream.kept, stream.full, stream.close()) == (bytes(30), True, 0)
+
+
 def test_a_gap_is_given_up() -> None:
     stream = Stream(0, 64, 0)
     stream.keep = False
