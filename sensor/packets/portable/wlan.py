@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from functools import partial
+from struct import Struct
 from typing import TYPE_CHECKING
 
 from sensor.packets.portable.headers import OTHER, TUNNELLED
@@ -11,6 +13,8 @@ from sensor.wire.cursor import Malformed
 if TYPE_CHECKING:
     from sensor.packets.portable.decap import Decap, Next
 
+_u16, _u32 = Struct("<H").unpack_from, Struct("<I").unpack_from
+_MORE, _PADDED = 1 << 31, 0x20  # radiotap: another word follows; between header and body
 _TO_SYSTEM, _FROM_SYSTEM, _ENCRYPTED, _ORDER = 1, 2, 0x40, 0x80
 # Of the frame control field's first byte: a data frame's version and type; its subtype without and with QoS.
 _DATA, _NOTHING, _QOS = 0x08, 0x40, 0x80
@@ -24,8 +28,11 @@ _ADDRESSES = {
 }
 
 
-def wlan(decap: Decap, at: int, wire: int) -> Next:
-    """IEEE 802.11-2020 9.2.4 and 9.3.2. Of several frames in one (A-MSDU) and of fragments the first is looked at."""
+def wlan(decap: Decap, at: int, wire: int, padded: bool = False) -> Next:
+    """IEEE 802.11-2020 9.2.4 and 9.3.2. Of several frames in one (A-MSDU) and of fragments the first is looked at.
+
+    `padded`: the header ends at a multiple of four.
+    """
     kind, flags = decap.data[at], decap.data[at + 1]
     if kind & 3:  # Cisco's access points send the field's bytes the other way round; the version is 0
         kind, flags = flags, kind
@@ -41,6 +48,7 @@ def wlan(decap: Decap, at: int, wire: int) -> Next:
     if kind & _QOS:
         several = decap.data[at + header] & 0x80 > 0
         header += 6 if flags & _ORDER else 2
+    header += -header % 4 if padded else 0
     at, wire = at + header, wire - header
     return _subframe(decap, at, wire) if several else llc(decap, at, wire)
 
@@ -54,8 +62,17 @@ def _subframe(decap: Decap, at: int, wire: int) -> Next:
 
 
 def radiotap(decap: Decap, at: int, wire: int) -> Next:
-    """radiotap.org: version, padding, length in little endian."""
-    if at + 4 > len(decap.data):
-        raise Malformed("radiotap header cut off")
-    size = int.from_bytes(decap.data[at + 2 : at + 4], "little")
-    return decap.wlan, at + size, wire - size
+    """radiotap.org: version, padding, length in little endian, then which fields follow."""
+    size = _u16(decap.data, at + 2)[0]
+    padded = _radiotap_flags(decap.data, at) & _PADDED > 0
+    return partial(wlan, decap, padded=padded), at + size, wire - size
+
+
+def _radiotap_flags(data: bytes, at: int) -> int:
+    """The second field: behind one or more words of what is there, and a time that begins at a multiple of eight."""
+    present, place = _u32(data, at + 4)[0], 8
+    while _u32(data, at + place - 4)[0] & _MORE:
+        place += 4
+    if present & 1:
+        place += -place % 8 + 8
+    return data[at + place] if present & 2 else 0

@@ -255,6 +255,11 @@ def wlan(raw: bytes, way: int, kind: int = 0x08, order: int = 0, several: bool =
     return head + (bytes(4) if order else b"") + (raw if several else SNAP + raw[12:])
 
 
+def padded(raw: bytes) -> bytes:
+    """As some drivers hand it on: the header, here of 26 bytes, ends at a multiple of four."""
+    return raw[:26] + bytes(2) + raw[26:]
+
+
 def swapped(raw: bytes) -> bytes:
     """As Cisco's access points send it: the first field the other way round."""
     return raw[1::-1] + raw[2:]
@@ -298,6 +303,7 @@ WRAPS: dict[str, tuple[Callable[[bytes], bytes], int]] = {
     "pktap2": (lambda raw: struct.pack("<3I96x", 108, 1, 12) + raw[14:], 149),
     "wlan": (lambda raw: wlan(raw, 2), 105),
     "radiotap": (lambda raw: b"\0\0\x0c\0" + bytes(8) + wlan(raw, 1, 0x88, 0x80), 127),
+    "radiotap2": (lambda raw: b"\0\0\x09\0\2\0\0\0\x20" + padded(wlan(raw, 1, 0x88)), 127),
     "a-msdu": (lambda raw: wlan(raw[:12] + vec(2, SNAP + raw[12:]), 3, 0x88, 0, True), 105),
     "eoip": (lambda raw: gre(raw, 0x6400, 0x2001, struct.pack(">H", len(raw)) + b"\7\0"), 1),
     "aruba": (lambda raw: gre(wlan(raw, 1, 0x88), 0x8240), 1),

@@ -103,7 +103,8 @@ impl<'a> Rest<'a> {
 pub enum Next<'a> {
     Ethernet(Rest<'a>),
     Type(u16, Rest<'a>),
-    Wlan(Rest<'a>),
+    /// Padded.
+    Wlan(Rest<'a>, bool),
     Ppp(Rest<'a>),
     Ip(Rest<'a>),
     Ipv4(Rest<'a>),
@@ -154,7 +155,7 @@ impl<'a> Decoder<'a> {
                 Next::Done(found) => return found,
                 Next::Ethernet(rest) => self.ethernet(rest),
                 Next::Type(kind, rest) => self.ether_type(kind, rest),
-                Next::Wlan(rest) => wlan::wlan(self, rest),
+                Next::Wlan(rest, padded) => wlan::wlan(self, rest, padded),
                 Next::Ppp(rest) => ppp(rest),
                 Next::Ip(rest) => any_ip(rest),
                 Next::Ipv4(rest) => self.ipv4(rest),
@@ -231,7 +232,7 @@ fn first(link: u32, rest: Rest<'_>) -> Option<Next<'_>> {
         7 => arcnet(rest, 2)?,
         129 => arcnet(rest, 4)?,         // Linux: an offset before the protocol
         10 => tags::llc(rest.skip(13))?, // FDDI: frame control and addresses
-        105 => Next::Wlan(rest),
+        105 => Next::Wlan(rest, false),
         127 => wlan::radiotap(rest)?,
         258 | 149 => pktap(rest)?,
         _ => Next::Done(Found::Undecodable),

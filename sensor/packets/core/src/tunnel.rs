@@ -60,7 +60,7 @@ pub fn gre<'a>(decoder: &mut Decoder<'_>, rest: Rest<'a>) -> Option<Next<'a>> {
         _ if kind & 0xfe0f == 0x8200 => {
             // Aruba's access points, by priority.
             decoder.enter(Tunnel::Gre)?;
-            Some(Next::Wlan(body))
+            Some(Next::Wlan(body, false))
         }
         0x6558 => {
             decoder.enter(Tunnel::Gre)?;
@@ -214,7 +214,7 @@ fn capwap<'a>(decoder: &mut Decoder<'_>, body: Rest<'a>) -> Option<Option<Next<'
     }
     let inner = body.skip(header);
     Some(decoder.enter(Tunnel::Capwap).map(|()| match word & 0x0180 {
-        0x0100 => Next::Wlan(inner),
+        0x0100 => Next::Wlan(inner, false),
         0x0000 => Next::Ethernet(inner),
         _ => Next::Done(Found::Tunnelled), // a fragment
     }))

@@ -12,11 +12,15 @@ const ORDER: u8 = 0x80;
 const DATA: u8 = 0x08;
 const NOTHING: u8 = 0x40;
 const QOS: u8 = 0x80;
+/// radiotap: another word follows; there are bytes between header and body.
+const MORE: u32 = 1 << 31;
+const PADDED: u8 = 0x20;
 /// Of the sequence control field's first byte: number of the fragment.
 const PIECE: u8 = 0x0f;
 
 /// IEEE 802.11-2020 9.2.4 and 9.3.2. Of several frames in one (A-MSDU) and of fragments the first is looked at.
-pub fn wlan<'a>(decoder: &mut Decoder<'_>, rest: Rest<'a>) -> Option<Next<'a>> {
+/// `padded`: the header ends at a multiple of four.
+pub fn wlan<'a>(decoder: &mut Decoder<'_>, rest: Rest<'a>, padded: bool) -> Option<Next<'a>> {
     let [first, second] = array(rest.data, 0)?;
     // Cisco's access points send the field's bytes the other way round; the version is 0.
     let (kind, flags) = if first & 3 == 0 { (first, second) } else { (second, first) };
@@ -39,7 +43,7 @@ pub fn wlan<'a>(decoder: &mut Decoder<'_>, rest: Rest<'a>) -> Option<Next<'a>> {
         several = u8_at(rest.data, header)? & 0x80 != 0;
         header = header.saturating_add(if flags & ORDER != 0 { 6 } else { 2 });
     }
-    let body = rest.skip(header);
+    let body = rest.skip(if padded { header.next_multiple_of(4) } else { header });
     if several { subframe(decoder, body) } else { tags::llc(body) }
 }
 
@@ -49,8 +53,24 @@ fn subframe<'a>(decoder: &mut Decoder<'_>, rest: Rest<'a>) -> Option<Next<'a>> {
     tags::llc(rest.skip(14))
 }
 
-/// radiotap.org: version, padding, length in little endian.
+/// radiotap.org: version, padding, length in little endian, then which fields follow.
 pub fn radiotap(rest: Rest<'_>) -> Option<Next<'_>> {
     let length = u16::from_le_bytes(array(rest.data, 2)?);
-    Some(Next::Wlan(rest.skip(length.into())))
+    let padded = radiotap_flags(rest.data)? & PADDED != 0;
+    Some(Next::Wlan(rest.skip(length.into()), padded))
+}
+
+/// The second field: behind one or more words of what is there, and a time that begins at a multiple of eight.
+fn radiotap_flags(data: &[u8]) -> Option<u8> {
+    let word = |at| array(data, at).map(u32::from_le_bytes);
+    let present = word(4)?;
+    let (mut last, mut place) = (present, 8_usize);
+    while last & MORE != 0 {
+        last = word(place)?;
+        place = place.saturating_add(4);
+    }
+    if present & 1 != 0 {
+        place = place.next_multiple_of(8).saturating_add(8);
+    }
+    if present & 2 == 0 { Some(0) } else { u8_at(data, place) }
 }

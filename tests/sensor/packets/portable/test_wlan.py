@@ -1,7 +1,7 @@
 from __future__ import annotations
 
 import pytest
-from scapy.layers.dot11 import Dot11, Dot11Beacon, Dot11QoS, RadioTap
+from scapy.layers.dot11 import Dot11, Dot11Beacon, Dot11QoS, RadioTap, RadioTapExtendedPresenceMask
 from scapy.layers.inet import IP, UDP
 from scapy.layers.l2 import LLC, SNAP
 from scapy.packet import Packet as Layer
@@ -31,6 +31,10 @@ V6 = LLC() / SNAP(code=0x86DD) / INNER6
         (Dot11(type=2, subtype=8, **{**DOWN, "FCfield": 0x82}) / Dot11QoS() / Raw(bytes(4)) / V4, 105),
         (RadioTap() / Dot11(type=2, **UP) / V4, 127),
         (RadioTap(present="TSFT+Flags+Rate") / Dot11(type=2, subtype=8, **DOWN) / Dot11QoS() / V6, 127),
+        (RadioTap(present="Flags", Flags=0x20) / Dot11(type=2, subtype=8, **UP) / Dot11QoS() / bytes(2) / V4, 127),
+        (RadioTap(present="Flags", Flags=0x20) / Dot11(type=2, **UP) / V4, 127),
+        (bytes(RadioTap(present="TSFT+Flags+Ext", Ext=[RadioTapExtendedPresenceMask(present=1)], Flags=0x20))
+         + bytes(Dot11(type=2, subtype=8, **UP) / Dot11QoS() / bytes(2) / V6), 127),
     ],
 )  # fmt: skip
 def test_data_frames_are_looked_into(frame: Layer, link: int) -> None:
