@@ -68,10 +68,11 @@ def zeek(plan: Plan, notes: list[str]) -> str:
     """An intelligence file. Zeek compares whole names: what is under a name is not found by it."""
     notes += [f"names under {name.name} ({name.service})" for name in plan.of("suffix")]
     notes += [f"{name.name} ({name.service}): a pattern within a name" for name in plan.of("glob")]
+    spared = {e.name for e in plan.excepted if e.kind == "exact"}
     rows = [
         (name.name, "Intel::DOMAIN", "aiscope", f"{name.service} {name.verdict}")
         for name in plan.names
-        if name.kind != "glob"
+        if name.kind != "glob" and name.name not in spared
     ]
     rows += [(cidr, "Intel::SUBNET", "aiscope", service) for cidr, service in plan.networks]
     header = ("#fields", "indicator", "indicator_type", "meta.source", "meta.desc")

@@ -31,9 +31,9 @@ class Pattern:
 
     @property
     def above(self) -> Iterator[str]:
-        """The names above, nearest first."""
+        """Names whose suffix it is under, nearest first: of an exact name that is its own as well."""
         labels = self.name.split(".")
-        return (".".join(labels[at:]) for at in range(1, len(labels) - 1))
+        return (".".join(labels[at:]) for at in range(self.kind != "exact", len(labels) - 1))
 
 
 @dataclass(frozen=True, slots=True)
@@ -136,15 +136,14 @@ def _patterns(catalogue: Catalogue, concerned: dict[str, str]) -> Iterator[Patte
 
 
 def _above(pattern: Pattern, patterns: dict[str, Pattern]) -> bool:
-    """Whether the nearest suffix above is concerned. Of an exact name, that is the same name's suffix."""
+    """Whether the nearest suffix above is concerned."""
     nearest = next(iter(_suffixes(pattern, patterns)), None)
     return bool(nearest and nearest.verdict)
 
 
 def _suffixes(pattern: Pattern, patterns: dict[str, Pattern]) -> list[Pattern]:
     """The suffixes a pattern is under, nearest first."""
-    own = [pattern.name] if pattern.kind == "exact" else []
-    found = (patterns[name] for name in (*own, *pattern.above) if name in patterns)
+    found = (patterns[name] for name in pattern.above if name in patterns)
     return [suffix for suffix in found if suffix.kind == "suffix"]
 
 

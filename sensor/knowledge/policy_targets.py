@@ -11,7 +11,7 @@ import io
 import ipaddress
 import json
 import re
-from collections.abc import Callable, Iterable
+from collections.abc import Callable, Iterable, Sequence
 from dataclasses import dataclass
 
 from sensor.knowledge import policy_detect
@@ -84,15 +84,26 @@ def _rpz(plan: Plan, notes: list[str]) -> str:
         "@ IN NS localhost.",
         f'aiscope.invalid IN TXT "{re.sub("[^ -~]", "?", plan.head.translate(_PLAIN))[:250]}"',
     ]
-    for names, action in ((plan.names, "."), (plan.excepted, "rpz-passthru.")):
-        for name in names:
-            if name.kind != "glob":
-                records.append(f"{name.name} IN CNAME {action}")
-            if name.kind == "suffix":
-                records.append(f"*.{name.name} IN CNAME {action}")
+    records += [f"{name} IN CNAME {action}" for name, action in _rpz_names(plan, notes).items()]
     for cidr, service in plan.networks:
         records.append(f"{_rpz_ip(cidr)}.rpz-ip IN CNAME . ; {service}")
     return _lines(records)
+
+
+def _rpz_names(plan: Plan, notes: list[str]) -> dict[str, str]:
+    """Owner names and what they do. A wildcard ends at any name that there is below it (RFC 4592 2.2.1, 3.3.1): those
+    from an exception up to the name that is stopped are written too."""
+    names = dict.fromkeys((name.name for name in plan.of("exact")), ".")
+    for suffix in _spared(plan, notes, ("suffix", "exact")):
+        between = (above for e in plan.excepted if suffix.name in e.above for above in e.above)
+        for name in (suffix.name, *(n for n in between if n.endswith(f".{suffix.name}"))):
+            names[name] = names[f"*.{name}"] = "."
+    for e in plan.excepted:
+        if e.kind != "glob":
+            names[e.name] = "rpz-passthru."
+        if e.kind == "suffix":
+            names[f"*.{e.name}"] = "rpz-passthru."
+    return names
 
 
 def _rpz_ip(cidr: str) -> str:
@@ -113,11 +124,11 @@ def _dnsmasq(plan: Plan, notes: list[str]) -> str:
     )
 
 
-def _spared(plan: Plan, notes: list[str], possible: str = "suffix") -> list[Pattern]:
-    """Suffixes all of whose exceptions are of a possible form; the others would take too much."""
+def _spared(plan: Plan, notes: list[str], possible: Sequence[str] = ("suffix",)) -> list[Pattern]:
+    """Suffixes all of whose exceptions are of a possible kind; the others would take too much."""
     kept = []
     for name, under in plan.suffixes():
-        if other := next((e for e in under if e.kind != possible), None):
+        if other := next((e for e in under if e.kind not in possible), None):
             notes.append(f"{name.name} ({name.service}): {other.name} under it is excepted")
         else:
             kept.append(name)
@@ -286,7 +297,7 @@ def _paloalto(plan: Plan, notes: list[str]) -> str:
         re.sub("[^a-z0-9]+", "-", text.lower())[-60:].strip("-") for text in (plan.policy, plan.catalogue)
     ]
     lines = [f"policy-{version[0][-55:]}.catalogue-{version[1][-50:]}.aiscope.invalid/"]
-    for name in _spared(plan, notes, ""):
+    for name in _spared(plan, notes, ()):
         lines += [f"{name.name}/", f"*.{name.name}/"]
     lines += [f"{name.name}/" for name in plan.of("exact")]
     for name in plan.of("glob"):

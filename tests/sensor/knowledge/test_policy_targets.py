@@ -17,6 +17,7 @@ from pathlib import Path
 
 import dns.exception
 import dns.message
+import dns.name
 import dns.query
 import dns.rcode
 import dns.zone
@@ -26,7 +27,7 @@ from sensor.knowledge.catalogue_model import USE
 from sensor.knowledge.policy_export import Plan, plan, service_case
 from sensor.knowledge.policy_targets import TARGETS, export
 from tests.ports import free_port
-from tests.sensor.knowledge.test_policy_export import ACME, RULES, packaged, policy_of
+from tests.sensor.knowledge.test_policy_export import ACME, RULES, catalogue, packaged, policy_of, service
 
 WIDE = policy_of(
     "{id: ok, match: {service: [chatgpt, gemini, gemini-api]}, verdict: allow}",
@@ -60,6 +61,31 @@ def written(tmp_path: Path, target: str, found: Plan | None = None) -> Path:
     path = tmp_path / f"out.{target}"
     path.write_text(export(target, found or wide()).text)
     return path
+
+
+# Exceptions of every kind: the very name, a pattern, a name two labels below
+LAYERS = catalogue(
+    service("bad", hosts={"app": ["bad.example", "two.example", "three.example"]}),
+    service("same", hosts={"app": ["=bad.example"]}),
+    service("pattern", hosts={"app": ["x-*.two.example"]}),
+    service("deep", hosts={"app": ["a.b.three.example"]}),
+)
+LAYERED = {
+    "bad.example": False,
+    "www.bad.example": True,
+    "two.example": True,
+    "www.two.example": True,
+    "x-1.two.example": False,
+    "three.example": True,
+    "b.three.example": True,
+    "c.b.three.example": True,
+    "a.b.three.example": False,
+    "www.a.b.three.example": False,
+}
+
+
+def layers() -> Plan:
+    return plan(policy_of("{id: stop, match: {service: bad}, verdict: block}"), LAYERS, ["block"])
 
 
 # What is right, by the catalogue itself
@@ -119,30 +145,64 @@ def test_nothing_to_stop_is_a_file_as_well(target: str) -> None:
     assert "bad.example" not in export(target, nothing).text
 
 
+@pytest.mark.parametrize("target", ["dnsmasq", "unbound", "adguard", "defender", "zeek"])
+def test_a_name_that_is_itself_excepted_takes_nothing(target: str) -> None:
+    lines = [line for line in export(target, layers()).text.splitlines() if "not here" not in line]
+    assert not any("bad.example" in line for line in lines)
+    assert any("three.example" in line for line in lines)
+
+
+def test_a_name_that_is_itself_excepted_is_watched_without_it() -> None:
+    assert 'content:!".bad.example"; startswith; endswith;' in export("suricata", layers()).text
+    assert '      - "a.b.three.example"\n      - "bad.example"\n' in export("sigma", layers()).text
+
+
 # DNS
 
 
 @needs("named-checkzone")
 def test_rpz_is_a_zone(tmp_path: Path) -> None:
-    assert "OK" in run("named-checkzone", "rpz.local", written(tmp_path, "rpz"))
+    for found in (wide(), small(), layers()):
+        assert "OK" in run("named-checkzone", "rpz.local", written(tmp_path, "rpz", found))
 
 
 def test_rpz_answers_as_a_resolver_would() -> None:
-    zone = dns.zone.from_text(export("rpz", small()).text, origin="rpz.local.")
+    zone = dns.zone.from_text(export("rpz", small()).text, origin="rpz.local.", relativize=False)
 
     def action(name: str) -> str:
-        """BIND's order within a zone: the name itself, then the nearest wildcard."""
-        labels = name.split(".")
-        for candidate in (name, *("*." + ".".join(labels[at:]) for at in range(1, len(labels)))):
-            if found := zone.get_rdataset(candidate, "CNAME"):
-                return found[0].target.to_text()
-        return ""
+        """The name itself, then the wildcard of the nearest name that there is (RFC 4592 3.3.1)."""
+        asked = dns.name.from_text(f"{name}.rpz.local.")
+        above = asked
+        while not any(node.is_subdomain(above) for node in zone.nodes):
+            above = above.parent()
+        source = asked if above == asked else dns.name.from_text("*", above)
+        found = zone.get_rdataset(source, "CNAME")
+        return str(found[0].target.to_text()) if found else ""
 
     assert action("bad.example") == action("www.bad.example") == action("one.example") == "."
     assert action("good.bad.example") == action("www.good.bad.example") == "rpz-passthru."
     assert action("exact.bad.example") == "rpz-passthru."
     assert action("sub.exact.bad.example") == "."
     assert action("sub.one.example") == action("notbad.example") == ""
+
+
+@needs("named")
+def test_bind_stops_just_that(tmp_path: Path) -> None:
+    written(tmp_path, "rpz", layers())
+
+    def command(port: int, up: int) -> list[str]:
+        config = tmp_path / "named.conf"
+        config.write_text(
+            f'options {{ directory "{tmp_path}"; listen-on port {port} {{ 127.0.0.1; }}; listen-on-v6 {{ none; }};\n'
+            f"  forwarders {{ 127.0.0.1 port {up}; }}; forward only; dnssec-validation no; pid-file none;\n"
+            '  session-keyfile none; response-policy { zone "rpz.local"; } qname-wait-recurse no; };\n'
+            'controls {};\nzone "rpz.local" { type primary; file "out.rpz"; allow-query { none; }; };\n'
+        )
+        return ["named", "-g", "-c", str(config)]
+
+    with resolver(command) as ask:
+        said = {name: ask(name) == "NXDOMAIN" for name in LAYERED}
+    assert said == LAYERED | {"two.example": False, "www.two.example": False}  # left out
 
 
 @needs("unbound-checkconf")
