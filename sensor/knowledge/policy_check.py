@@ -84,11 +84,16 @@ def _covers(wide: Match, narrow: Match) -> bool:
         if theirs is None:
             return False
         if key in TEXTS:
-            if not all(text in mine or ("*" not in text and holds(mine)(text)) for text in theirs):
+            if not all(text in mine or (_is_text(text) and holds(mine)(text)) for text in theirs):
                 return False
         elif mine != theirs:
             return False
     return True
+
+
+def _is_text(wanted: str) -> bool:
+    """Whether it stands for itself alone: no pattern, nor `unknown`, which is also for what no pattern matches."""
+    return "*" not in wanted and wanted != UNKNOWN
 
 
 def _line(lines: Lines, path: Path) -> int:
