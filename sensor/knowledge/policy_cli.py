@@ -152,7 +152,10 @@ def _given(facts: tuple[str, ...]) -> Given:
             raise click.UsageError(f"{printable(fact)!r} is not KEY=VALUE")
         outer, _, inner = key.partition(".")
         if inner:
-            values.setdefault(outer, {})[inner] = text
+            parts = values.setdefault(outer, {})
+            if not isinstance(parts, dict):
+                raise click.UsageError(f"{printable(outer)} is said twice, with parts and without")
+            parts[inner] = text
         else:
             values[key] = text.split(",") if key in LISTS else text
     try:

@@ -87,6 +87,12 @@ def _clock(value: Any) -> Any:
     return 1440 if found[1] is None else int(found[1]) * 60 + int(found[2])
 
 
+def _moment(value: dt.datetime) -> dt.datetime:
+    if not 1970 <= value.year <= 2261:
+        raise ValueError("a time is of the years 1970 to 2261, as those of events")
+    return value
+
+
 def _zone(value: str) -> str:
     if value != "UTC" and (value in _NOT_TIMES or value not in zoneinfo.available_timezones()):
         raise ValueError("no time zone of the IANA database, like Europe/Berlin")
@@ -263,7 +269,9 @@ class Given(_Model):
     account: str = ""
     account_type: str = ""
     volume: GivenVolume | None = Field(default=None, description="in whichever window a rule asks for")
-    time: dt.datetime | None = Field(default=None, description="ISO 8601; without an offset: UTC")
+    time: Annotated[dt.datetime, AfterValidator(_moment)] | None = Field(
+        default=None, description="ISO 8601; without an offset: UTC"
+    )
 
 
 class Expect(_Model):

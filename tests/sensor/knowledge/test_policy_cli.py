@@ -69,8 +69,12 @@ def test_explain_in_words_and_json(aiscope, policy: Path) -> None:  # type: igno
         "default",
         {"no-chat": ["service", "user"]},
     )
-    for wrong in ("service", "colour=red", "volume.up=much", "volume=3", "client_ip=here", "time=soon"):
-        assert "Traceback" not in aiscope("explain", "--policy", policy, wrong, code=2)[1]
+    for wrong in (
+        "service", "colour=red", "volume.up=much", "volume=3", "volume=3 volume.up=3", "client_ip=here",
+        "time=soon", "time=9999-12-31T23:59:59", "time=0001-01-01T00:00+14:00",
+    ):  # fmt: skip
+        said = aiscope("explain", "--policy", policy, *wrong.split(), code=2)[1]
+        assert "Traceback" not in said
 
 
 def test_export_and_its_difference(aiscope, policy: Path, tmp_path: Path) -> None:  # type: ignore[no-untyped-def]
