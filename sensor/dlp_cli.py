@@ -183,11 +183,14 @@ def hash_document(name: str, file: Path, key: Path, similarity: float) -> None:
     """Fingerprint a document (text, PDF, Office), so that parts of it are found again; print the fingerprint."""
     from sensor.proxy import dlp
     from sensor.proxy.dlp import site as lists
+    from sensor.proxy.dlp.written import one_way
 
     secret = _or_end(lambda: _key(key))
     texts = dlp.extract(file.read_bytes(), where=file.name).texts
     hashes = {
-        hashed for text in texts for _, hashed in lists.shingles(text.text.encode("utf-8", "replace"), secret)
+        hashed
+        for text in texts
+        for _, hashed in lists.shingles(one_way(text.text).encode("utf-8", "replace"), secret)
     }
     if len(hashes) < lists.MIN_SHINGLES:
         raise click.UsageError(f"{file}: too little text to tell it from others")

@@ -18,6 +18,7 @@ from pydantic import (
 
 from sensor.knowledge.policy_model import DataClass
 from sensor.proxy.dlp.model import Confidence, Severity
+from sensor.proxy.dlp.written import one_way
 
 # RE2's own bound on a program; a pattern that needs more is refused when it is loaded.
 _MEMORY = 16 << 20
@@ -72,8 +73,10 @@ Id = Annotated[str, StringConstraints(pattern=r"^[a-z0-9]+(-[a-z0-9]+)*$", max_l
 Line = Annotated[str, StringConstraints(min_length=1, max_length=400, pattern=r"^[^\x00-\x1f\x7f-\x9f]+$")]
 Url = Annotated[str, StringConstraints(pattern=r"^https?://[\x21-\x7e]+$", max_length=500)]
 Pattern = Annotated[str, StringConstraints(min_length=2, max_length=2000), AfterValidator(_pattern)]
-Word = Annotated[str, StringConstraints(min_length=2, max_length=100, to_lower=True)]
-Keyword = Annotated[str, StringConstraints(min_length=3, max_length=100, to_lower=True)]
+Word = Annotated[str, StringConstraints(min_length=2, max_length=100, to_lower=True), AfterValidator(one_way)]
+Keyword = Annotated[
+    str, StringConstraints(min_length=3, max_length=100, to_lower=True), AfterValidator(one_way)
+]
 Check = Annotated[str, StringConstraints(pattern=r"^[a-z][a-z0-9-]*( [\x21-\x7e]+)?$", max_length=60)]
 Sample = Annotated[str, StringConstraints(min_length=1, max_length=4000)]
 Samples = Annotated[tuple[Sample, ...], BeforeValidator(_listed)]

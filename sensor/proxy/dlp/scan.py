@@ -12,7 +12,7 @@ from collections.abc import Generator, Iterable, Iterator
 from itertools import islice
 from pathlib import Path
 
-from sensor.proxy.dlp import code
+from sensor.proxy.dlp import code, written
 from sensor.proxy.dlp import site as lists
 from sensor.proxy.dlp.detector import Detector, compiled
 from sensor.proxy.dlp.keywords import Found, Keywords, clusters, merged
@@ -20,6 +20,7 @@ from sensor.proxy.dlp.load import PACKAGED, load
 from sensor.proxy.dlp.model import CONFIDENCES, Hit, Limits, Scan, Text, problem
 from sensor.proxy.dlp.patterns import GAVE_UP, Quick, Ready
 from sensor.proxy.dlp.site import Site
+from sensor.proxy.dlp.written import Written
 
 # Six digits with little in between: what numbers of people, cards and accounts have.
 _DIGITS = compiled(r"\d(?:[^0-9\n]{0,2}\d){5,}")
@@ -134,14 +135,17 @@ def steps(texts: Iterable[Text], config: Config) -> Steps:
     hits: list[Hit] = []
     left, size = config.limits.bytes, 0
     for text in texts:
-        data = f"{text.hint}: {text.text}" if text.hint else text.text
-        raw = _spaced(data.encode("utf-8", "surrogatepass"))
+        raw = text.text.encode("utf-8", "surrogatepass")
+        same = yield from written.steps(text.text, raw)
+        if same.text is not text.text:
+            raw = same.text.encode("utf-8", "surrogatepass")
+        raw = _spaced(f"{text.hint}: ".encode("utf-8", "surrogatepass") + raw if text.hint else raw)
         if len(raw) > left:
             hits.append(problem("too-large", text.where, "scan", len(text.text)))
             raw = raw[:left]
         left, size = left - len(raw), size + len(raw)
         found, whole = yield from _one(raw, config)
-        hits += _placed(found, raw, text)
+        hits += _placed(found, raw, text, same)
         if not whole:
             hits.append(problem("too-large", text.where, "candidates"))
         if len(hits) > config.limits.hits:
@@ -277,8 +281,11 @@ def _without_overlap(found: list[_Raw]) -> list[_Raw]:
     return sorted(kept, key=lambda r: (r[1], r[2], r[0].id))
 
 
-def _placed(found: list[_Raw], data: bytes, text: Text) -> list[Hit]:
-    """Hits with places in characters of the text, without those that lie in what stood before it."""
+def _placed(found: list[_Raw], data: bytes, text: Text, same: Written) -> list[Hit]:
+    """Hits with places in characters of the text, without those that lie in what stood before it.
+
+    `same` is the text that `data` was made from.
+    """
     before = len(text.hint) + 2 if text.hint else 0
     places = sorted({at for _, start, end, _, _ in found for at in (start, end)})
     characters: dict[int, int] = {}
@@ -295,8 +302,8 @@ def _placed(found: list[_Raw], data: bytes, text: Text) -> list[Hit]:
                     detector.data_class,
                     detector.id,
                     text.where,
-                    max(0, start),
-                    end,
+                    same.original(max(0, start)),
+                    same.original(end),
                     confidence,
                     detector.severity,
                     signs,

@@ -15,6 +15,7 @@ from typing import Any
 import re2
 
 from sensor.proxy.dlp.detector import compiled
+from sensor.proxy.dlp.written import one_way
 
 MAX_ENTRIES = 5_000_000
 MAX_WORDS = 10_000  # they become one automaton
@@ -82,7 +83,9 @@ class Site:
 
 def _plain(value: str) -> str:
     """A value as it is hashed: case, spaces at the ends and grouping of digits do not matter."""
-    value = " ".join(value.casefold().replace(",", " ").replace("’", "'").split()).strip(".;:!?\"'()[]")
+    value = " ".join(one_way(value).casefold().replace(",", " ").replace("’", "'").split()).strip(
+        ".;:!?\"'()[]"
+    )
     bare = value.replace(" ", "").replace("-", "").replace(".", "")
     return bare if bare.isdigit() else value
 
@@ -189,7 +192,7 @@ def read_lines(path: Path) -> list[str]:
         lines = path.read_text("utf-8-sig").splitlines()
     except UnicodeDecodeError as error:
         raise ListError(f"{path}: not UTF-8 at byte {error.start}") from None
-    return [text for line in lines if (text := line.strip()) and not text.startswith("#")]
+    return [text for line in lines if (text := one_way(line.strip())) and not text.startswith("#")]
 
 
 _LIST, _DOCUMENT = "aiscope-list-1", "aiscope-document-1"
