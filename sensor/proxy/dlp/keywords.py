@@ -36,11 +36,12 @@ class Found:
     owners: tuple[int, ...]
 
 
+_GAP = r"[\s\x{A0}\x{202F}]+"  # between the words of a keyword: a line may end there, or be set with fixed spaces
 _Part = tuple[int, int, str, tuple[int, ...]]  # start and end within a match, keyword, owners
 
 
 class Keywords:
-    """Literal words, each with its owners. Case is ignored.
+    """Literal words, each with its owners. Case and how much space is between words are ignored.
 
     `whole` ones count only as words of their own: `sin`, but not in `using`.
     """
@@ -49,7 +50,7 @@ class Keywords:
         self, owners: dict[str, set[int]], whole: dict[str, set[int]], triggers: dict[str, int]
     ) -> None:
         self._triggers = [(automaton(pattern.encode()), owner) for pattern, owner in triggers.items()]
-        parts = [words_pattern(owners, "").decode()] if owners else []
+        parts = [words_pattern(owners, "").decode().replace(r"\ ", _GAP)] if owners else []
         if whole:
             parts.append(rf"(?:\b|_){words_pattern(whole, '').decode()}(?:\b|_)")
         parts += triggers
@@ -77,8 +78,15 @@ class Keywords:
                 return
             matched = data[at:stop].decode("utf-8", "replace").lower()
             known = self._inside.get(matched) or self._inside.get(matched.strip("_"))
-            for first, last, keyword, asked in known or self._triggered(data[at:stop]):
+            for first, last, keyword, asked in (
+                known or self._spaced(matched, stop - at) or self._triggered(data[at:stop])
+            ):
                 yield Found(at + first, at + last, keyword, asked)
+
+    def _spaced(self, matched: str, size: int) -> list[_Part]:
+        """The keyword that was matched with other spaces; what it holds inside is placed like it."""
+        inside = self._inside.get(" ".join(matched.split()), ())
+        return [(0, size, keyword, asked) for _, _, keyword, asked in inside]
 
     def _triggered(self, matched: bytes) -> list[_Part]:
         owners = tuple(owner for pattern, owner in self._triggers if pattern.fullmatch(matched))

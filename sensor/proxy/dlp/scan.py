@@ -101,7 +101,7 @@ def _word_lists(site: Site) -> Iterator[Detector]:
             data_class="custom",
             severity="medium",
             confidence="high",
-            terms=tuple(word.lower() for word in words),
+            terms=tuple(" ".join(word.lower().split()) for word in words),
             distinct=1,
             within=200,
         )

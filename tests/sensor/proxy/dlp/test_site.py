@@ -63,6 +63,18 @@ def test_words_of_scripts_without_spaces_are_found_within_a_sentence():
     assert hits("弊社の富士計画は極秘", words={"p": ("富士計画",)}) == [("custom", "富士計画")]
 
 
+@pytest.mark.parametrize("gap", [" ", "  ", "\n", "\r\n    ", "\t", "\u00a0", "\u202f", "\u3000", "\\n"])
+@pytest.mark.parametrize("entry", ["Project Nightjar", "project  nightjar"])
+def test_words_that_belong_together_whatever_is_between_them(gap, entry):
+    text = f"about Project{gap}Nightjar, ProjectNightjar and Project-Nightjar"
+    assert hits(text, words={"p": (entry,)}) == [("custom", f"Project{gap}Nightjar")]
+
+
+def test_a_word_within_words_that_belong_together():
+    words = {"p": ("Project Nightjar",), "q": ("Nightjar",)}
+    assert [value for _, value in hits("a Project\nNightjar", words=words)] == ["Project\nNightjar"]
+
+
 @pytest.mark.parametrize("text", ["éNightjar", "Nightjarß", "Nightjar\u0301", "яNightjar"])
 def test_letters_beyond_ascii_go_on_with_a_word(text):
     assert hits(text, words={"p": ("Nightjar",)}) == []
