@@ -15,7 +15,7 @@ import re
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass, field, replace
 from typing import Any
-from urllib.parse import parse_qsl, urlencode
+from urllib.parse import parse_qsl, unquote, urlencode
 
 from sensor.proxy.providers import document, form, shapes
 from sensor.proxy.providers.model import Attachment, Request, Text
@@ -213,16 +213,19 @@ class Found:
             return None
         where = None if path is None else document.pointer(path)
         if found := _DATA_URL.match(text):
-            return self._encoded(found[1], text[found.end() :], where, "base64" in found[2].lower())
+            if "base64" in found[2].lower():
+                return self._encoded(found[1], text[found.end() :], where)
+            self.texts.append(Text(where, whole_characters(unquote(text)), "other"))  # RFC 2397
+            return None
         if key in _REFERENCES or (key in ("url", "image_url") and text.startswith(("http://", "https://"))):
             self.attachments.append(Attachment(shapes.clean(_SECRETS.sub("", text), 255), "", where=where))
         holder = key if not key.isdecimal() or path is None or len(path) < 2 else path[-2]
         if holder == "embedding" and _BASE64.match(text):
             return None  # numbers
         if holder in _BINARY and _BASE64.match(text):
-            return self._encoded("", text, where, True)
+            return self._encoded("", text, where)
         if holder in _BINARY and path and _SHORT.fullmatch(text) and self._is_file(path, holder):
-            self._encoded("", text, where, True)
+            self._encoded("", text, where)
             role = "other"  # it may be a word as well
         self.texts.append(Text(where, whole_characters(text), "other" if key in _FILENAMES else role))
         return None
@@ -233,8 +236,8 @@ class Found:
         beside = [*_above(self._tree, path)][-2:]
         return holder == "images" or any(name in one for one in beside for name in _TYPES)
 
-    def _encoded(self, kind: str, text: str, where: str | None, base_64: bool) -> None:
-        data = decode64(text) if base_64 else None
+    def _encoded(self, kind: str, text: str, where: str | None) -> None:
+        data = decode64(text)
         if data is None:
             self.texts.append(Text(where, whole_characters(text), "other"))
         else:

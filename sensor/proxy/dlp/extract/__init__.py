@@ -17,7 +17,7 @@ from collections.abc import Iterable
 from dataclasses import dataclass
 from email.message import Message
 from typing import Protocol
-from urllib.parse import parse_qsl
+from urllib.parse import parse_qsl, unquote
 
 from sensor.proxy.dlp.extract import documents, plain
 from sensor.proxy.dlp.extract.budget import Budget, ExtractLimits
@@ -184,12 +184,11 @@ def _form(data: bytes, where: str, budget: Budget) -> None:
 
 def _blob(text: str, where: str, budget: Budget, depth: int) -> None:
     """A file inside JSON: a `data:` URL (RFC 2397) or base64 alone. What decodes to no known kind is left."""
-    kind = ""
-    if text.startswith("data:"):
-        head, _, text = text[5:].partition(",")
-        kind = head.removesuffix(";base64")
-        if not head.endswith(";base64"):
-            budget.add(where, text)
+    kind, found = "", plain.DATA_URL.match(text)
+    if found:
+        kind, text = found[1], text[found.end() :]
+        if not found[2]:
+            budget.add(where, unquote(text))
             return
     text = text.translate(str.maketrans("-_", "+/", "\r\n "))
     try:

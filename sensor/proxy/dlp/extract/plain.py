@@ -5,12 +5,15 @@ from __future__ import annotations
 import codecs
 import html
 import json
+import re
 from typing import Any
 
 import re2
 
 from sensor.proxy.dlp.extract.budget import Budget
 
+# RFC 2397: type and parameters, then whether it is base64. What a person writes after `data:` is none.
+DATA_URL = re.compile(r"data:([\w.+/;=%\-]{0,300}?)(;base64)?,", re.IGNORECASE)
 _HEAD = 4_096
 _JSON = re2.compile(rb'\s*(?:\{\s*["}]|\[\s*["\[{\d\]tfn\-])')
 _TOKEN = re2.compile(rb'"((?:[^"\\]|\\.)*)"[ \t\r\n]*(:?)|-?\d[\d.eE+\-]{5,40}')
@@ -80,7 +83,7 @@ def read_json(data: bytes, where: str, budget: Budget) -> list[tuple[str, str]]:
             key = text[:64]
             continue
         place = f"{where}.{key}" if key else where
-        if len(text) > 200 and (text.startswith("data:") or _is_base64(text)):
+        if DATA_URL.match(text) or _is_base64(text):
             blobs.append((place, text))
         elif not budget.add(place, text, key):
             break

@@ -375,6 +375,12 @@ def test_names_of_references_tell_no_secret_and_no_content(part: dict[str, Any],
     assert [one.name for one in call.attachments] == [name]
 
 
+def test_text_of_an_address_without_base64_is_read_and_put_back_whole() -> None:
+    part = {"file": {"file_data": "data:text/plain;charset=utf-8,Dear%20Jane%2C"}}
+    call = read("/v1/chat/completions", {"messages": [{"role": "user", "content": [part]}]})
+    assert [text.text for text in call.texts] == ["data:text/plain;charset=utf-8,Dear Jane,"]
+
+
 def test_texts_can_always_be_encoded() -> None:
     call = read("/v1/chat/completions", rb'{"messages":[{"role":"user","content":"\ud83d\ude00 \ud800 x"}]}')
     assert [text.text for text in call.texts] == ["\U0001f600 \ufffd x"]

@@ -142,6 +142,20 @@ def test_files_inside_json():
     assert "inner text" in text_of(extract(body.encode(), "application/json"))
 
 
+@pytest.mark.parametrize(
+    ("text", "said"),
+    [
+        ("data:text/plain,Dear%20Jane", "Dear Jane"),
+        ("data:,Dear%20Jane" + "%20x" * 100, "Dear Jane x"),
+        ("data:text/plain;charset=utf-8;base64,RGVhciBKYW5l", "Dear Jane"),
+        ("data: Dear Jane, " + "and more " * 50, "Dear Jane, and more"),
+        ("DATA:Dear Jane," + "and more " * 50, "Dear Jane,and more"),
+    ],
+)
+def test_data_urls_and_what_looks_like_one(text, said):
+    assert said in text_of(extract(json.dumps({"a": text}).encode(), "application/json"))
+
+
 FORM = (
     b'--B\r\nContent-Disposition: form-data; name="purpose"\r\n\r\nassistants\r\n'
     b'--B\r\nContent-Disposition: form-data; name="file"; filename="a.txt"\r\nContent-Type: text/plain\r\n\r\nhello Jane\r\n'
