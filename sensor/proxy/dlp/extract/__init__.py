@@ -10,6 +10,8 @@ import base64
 import binascii
 import gzip
 import io
+import quopri
+import re
 import tarfile
 import zipfile
 import zlib
@@ -26,6 +28,7 @@ from sensor.proxy.dlp.model import Hit, Text
 __all__ = ["ExtractLimits", "Extracted", "attachments", "extract"]
 
 _JSON = ("application/json", "application/x-ndjson", "application/jsonl", "text/event-stream")
+_ANY = ("", "text/plain", "application/octet-stream")  # what is said of files by who does not know them
 _PICTURES = (b"\x89PNG", b"\xff\xd8\xff", b"GIF8", b"II*\0", b"MM\0*")
 # Kinds without text for us. They are counted by whoever sent them here, and are no problem.
 _MEDIA = ("audio/", "video/", "font/", "image/")
@@ -89,7 +92,9 @@ def _read(data: bytes, content_type: str, where: str, budget: Budget, depth: int
     kind, params = _type(content_type)
     if _by_magic(data, where, budget, depth):
         return
-    if kind.startswith("multipart/"):
+    if kind == "message/rfc822" or (kind in _ANY and plain.looks_mail(data)):
+        _mail(data, where, budget, depth)
+    elif kind.startswith("multipart/"):
         _multipart(data, params.get("boundary", ""), where, budget, depth)
     elif kind == "application/x-www-form-urlencoded":
         _form(data, where, budget)
@@ -153,22 +158,49 @@ def _multipart(data: bytes, boundary: str, where: str, budget: Budget, depth: in
     for part in parts[1:]:
         if part.startswith(b"--"):
             break
-        head, _, content = part.lstrip(b"\r\n").partition(b"\r\n\r\n")
-        name, kind = _headers(head)
-        _read(content.removesuffix(b"\r\n"), kind, f"{where}.{name}" if name else where, budget, depth + 1)
+        head, _, content = part.partition(b"\r\n\r\n")
+        name, kind, coding = _headers(head)
+        content = _decoded(content.removesuffix(b"\r\n"), coding)
+        _read(content, kind, f"{where}.{name}" if name else where, budget, depth + 1)
 
 
-def _headers(head: bytes) -> tuple[str, str]:
-    """A part's name (file name, else field name) and its content type."""
-    name = kind = ""
-    for line in head[:8_192].decode("utf-8", "replace").splitlines()[:32]:
+def _mail(data: bytes, where: str, budget: Budget, depth: int) -> None:
+    """A message (RFC 5322): its header, and a body that is like a part of a multipart one."""
+    head, _, content = data.replace(b"\r\n", b"\n").replace(b"\n", b"\r\n").partition(b"\r\n\r\n")
+    budget.add(f"{where}!header", plain.encoded_words(plain.decode(_FOLD.sub(b" ", head)) or ""))
+    _, kind, coding = _headers(head)
+    _read(_decoded(content, coding), kind, where, budget, depth + 1)
+
+
+def _decoded(content: bytes, coding: str) -> bytes:
+    """A part without its transfer encoding (RFC 2045 6); as it is where that is wrong."""
+    if coding == "quoted-printable":
+        return quopri.decodestring(content)
+    if coding != "base64":
+        return content
+    packed = b"".join(content.split())
+    try:
+        return base64.b64decode(packed + b"=" * (-len(packed) % 4), validate=True)
+    except binascii.Error:
+        return content
+
+
+_FOLD = re.compile(rb"\r\n[ \t]+")  # RFC 5322 2.2.3
+
+
+def _headers(head: bytes) -> tuple[str, str, str]:
+    """A part's name (file name, else field name), its content type and its transfer encoding."""
+    name = kind = coding = ""
+    for line in _FOLD.sub(b" ", head[:65_536]).decode("utf-8", "replace").splitlines()[:200]:
         key, _, value = line.partition(":")
         if key.strip().lower() == "content-type":
             kind = value.strip()
+        elif key.strip().lower() == "content-transfer-encoding":
+            coding = value.strip().lower()
         elif key.strip().lower() == "content-disposition":
             params = _type(f"x/y;{value.partition(';')[2]}")[1]
             name = params.get("filename") or params.get("name", "")
-    return "".join(c for c in name if c.isprintable())[:100], kind
+    return "".join(c for c in name if c.isprintable())[:100], kind, coding
 
 
 def _form(data: bytes, where: str, budget: Budget) -> None:

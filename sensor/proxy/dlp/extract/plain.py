@@ -2,9 +2,11 @@
 
 from __future__ import annotations
 
+import binascii
 import codecs
 import html
 import json
+import quopri
 import re
 from typing import Any
 
@@ -22,6 +24,12 @@ _DROPPED = re2.compile(
 )
 _TAG = re2.compile(r"(?s)</?[A-Za-z!?][^<>]*>")
 _BLOCK = re2.compile(r"(?i)</?(?:p|div|br|li|tr|td|th|h[1-6]|table|ul|ol|section|article|title|pre)\b[^<>]*>")
+
+
+# A header with the field that all mail with encoded parts has (RFC 2045 4), perhaps after an mbox's first line.
+_MAIL = re2.compile(rb"(?i)(?:From [^\n]*\n)?(?:[A-Z][\w\-]{0,60}:[^\n]*\n|[ \t][^\n]*\n)*mime-version:")
+_MAIL_HEAD = 65_536
+_ENCODED_WORD = re2.compile(r"=\?([^?\s]{1,40})\?([BbQq])\?([^?\s]{0,200})\?=")  # RFC 2047 2
 
 
 def decode(data: bytes, charset: str = "") -> str | None:
@@ -56,6 +64,25 @@ def is_text(data: bytes) -> bool:
 def looks_json(data: bytes) -> bool:
     """Whether bytes of unknown kind begin as JSON does."""
     return _JSON.match(data[:_HEAD]) is not None
+
+
+def looks_mail(data: bytes) -> bool:
+    """Whether bytes of unknown kind begin as a message does."""
+    return _MAIL.match(data[:_MAIL_HEAD]) is not None
+
+
+def encoded_words(text: str) -> str:
+    """Header fields with their words decoded (RFC 2047)."""
+    return str(_ENCODED_WORD.sub(_word, text.replace("?= =?", "?==?")))
+
+
+def _word(match: Any) -> str:
+    charset, coding, text = match.groups()
+    try:
+        data = quopri.decodestring(text, header=True) if coding in "Qq" else binascii.a2b_base64(text + "==")
+    except ValueError:  # wrong padding, or not ASCII
+        return str(match[0])
+    return decode(data, charset.partition("*")[0]) or ""
 
 
 def _is_wide(head: bytes, at: int) -> bool:

@@ -171,6 +171,67 @@ def test_multipart():
     assert found.problems == ()
 
 
+def test_a_part_without_header_and_one_that_is_not_in_base64():
+    body = b"--B\r\n\r\nhello Jane\r\n--B\r\nContent-Transfer-Encoding: base64\r\n\r\nDear Jane, no\r\n--B--"
+    assert [t.text for t in extract(body, "multipart/mixed; boundary=B").texts] == [
+        "hello Jane",
+        "Dear Jane, no",
+    ]
+
+
+MAIL = b"""From: Jane <jane@corp.com>
+Subject: =?utf-8?B?R3LDvMOfZSB2?=
+ =?iso-8859-1?q?on_J=F6rg?=, =?x?b?A?=
+MIME-Version: 1.0
+Content-Type: multipart/mixed;
+ boundary="B"
+
+--B
+Content-Type: text/plain; charset=utf-8
+Content-Transfer-Encoding: base64
+
+RGVhciBK
+YW5l
+--B
+Content-Type: text/html; charset=iso-8859-1
+Content-Transfer-Encoding: Quoted-Printable
+
+<p>Herr M=FCl=
+ler</p>
+--B
+Content-Disposition: attachment;
+ filename="forwarded.eml"
+Content-Type: message/rfc822
+
+Mime-Version: 1.0
+Content-Transfer-Encoding: base64
+
+c2Vjb25k
+--B--
+"""
+
+
+@pytest.mark.parametrize("kind", ["message/rfc822", "text/plain", "application/octet-stream", ""])
+@pytest.mark.parametrize("body", [MAIL, MAIL.replace(b"\n", b"\r\n"), b"From a b\n" + MAIL])
+def test_mail_is_read_as_it_is_shown(kind, body):
+    found = extract(body, kind)
+    header, *texts = [t.text.strip() for t in found.texts]
+    assert "Subject: Grüße von Jörg, =?x?b?A?=" in header
+    assert texts == [
+        "Dear Jane",
+        "Herr Müller",
+        "Mime-Version: 1.0\r\nContent-Transfer-Encoding: base64",
+        "second",
+    ]
+    assert found.texts[-1].where == "body.forwarded.eml"
+    assert found.problems == ()
+
+
+def test_what_only_speaks_of_mail_is_text():
+    text = b"Note: ask Jane\n\nMIME-Version: 1.0\n\nc2Vjb25k"
+    assert [t.text for t in extract(text).texts] == [text.decode()]
+
+
 def test_half_multipart_is_read_and_said():
     found = extract(FORM, 'multipart/form-data; boundary="B"')
     assert "hello Jane" in text_of(found)
