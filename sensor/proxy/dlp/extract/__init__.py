@@ -9,6 +9,7 @@ from __future__ import annotations
 import base64
 import binascii
 import gzip
+import html
 import io
 import quopri
 import re
@@ -114,9 +115,12 @@ def _text(data: bytes, kind: str, charset: str, where: str, budget: Budget) -> N
     if text is None or not (kind.startswith("text/") or plain.is_text(data)):
         budget.unreadable(where, "binary")
         return
-    start = data[:256].lstrip().lower()
-    html = kind in ("text/html", "application/xhtml+xml") or start.startswith((b"<!doctype html", b"<html"))
-    budget.add(where, plain.strip_html(text) if html else text)
+    start = text[:256].lstrip().lower()
+    if kind in ("text/html", "application/xhtml+xml") or start.startswith(("<!doctype html", "<html")):
+        text = plain.strip_html(text)
+    elif start.startswith("<"):
+        text = html.unescape(text)  # XML or a piece of a page: its attributes may hold data, so tags stay
+    budget.add(where, text)
 
 
 def _by_magic(data: bytes, where: str, budget: Budget, depth: int) -> bool:

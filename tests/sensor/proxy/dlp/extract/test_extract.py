@@ -227,6 +227,23 @@ def test_mail_is_read_as_it_is_shown(kind, body):
     assert found.problems == ()
 
 
+@pytest.mark.parametrize("kind", ["", "text/plain", "application/xml"])
+@pytest.mark.parametrize("before", ["", "\ufeff", "\n <?xml version='1.0'?>\n"])
+def test_characters_in_a_piece_of_a_page_or_xml(before, kind):
+    text = f"{before}<p title='jane&#64;corp.com'>M&uuml;ller &#x34;539 1488&nbsp;0343</p>"
+    assert (
+        text_of(extract(text.encode(), kind))
+        .strip()
+        .endswith("<p title='jane@corp.com'>Müller 4539 1488\u00a00343</p>")
+    )
+    assert text_of(extract(b"a < b &amp;&amp; c", kind)) == "a < b &amp;&amp; c"
+
+
+@pytest.mark.parametrize("encoding", ["utf-8-sig", "utf-16"])
+def test_a_page_with_a_byte_order_mark(encoding):
+    assert text_of(extract("<!doctype html><b>4539</b>".encode(encoding))).split() == ["4539"]
+
+
 def test_what_only_speaks_of_mail_is_text():
     text = b"Note: ask Jane\n\nMIME-Version: 1.0\n\nc2Vjb25k"
     assert [t.text for t in extract(text).texts] == [text.decode()]
