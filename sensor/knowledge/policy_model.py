@@ -110,7 +110,10 @@ def _glob(value: str) -> str:
 
 
 Id = Annotated[str, StringConstraints(pattern=r"^[a-z0-9]+(-[a-z0-9]+)*$", max_length=64)]
-Line = Annotated[str, StringConstraints(min_length=1, max_length=400, pattern=r"^[^\x00-\x1f\x7f-\x9f]+$")]
+# Also no line of what reads Unicode: to JavaScript, a comment of an export would end at U+2028.
+Line = Annotated[
+    str, StringConstraints(min_length=1, max_length=400, pattern=r"^[^\x00-\x1f\x7f-\x9f\u2028\u2029]+$")
+]
 Glob = Annotated[
     str,
     StringConstraints(min_length=1, max_length=200, pattern=r"^[^\x00-\x1f\x7f-\x9f]+$"),
@@ -298,7 +301,9 @@ class Test(_Model):
 class PolicyFile(_Model):
     """A policy."""
 
-    version: Line = Field(description="yours; every export and backtest carries it")
+    version: Annotated[Line, Field(max_length=100)] = Field(  # dnsmasq reads lines of 1,024 bytes
+        description="yours; every export and backtest carries it"
+    )
     description: Line | None = None
     timezone: Zone = Field(default="UTC", description="of the IANA database; for `time`")
     default: Literal["allow", "tolerate", "alert", "coach", "redact", "block"] = Field(

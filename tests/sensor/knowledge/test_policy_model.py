@@ -60,6 +60,13 @@ def test_sizes(text: object, size: int | None) -> None:
         assert GivenVolume.model_validate({"up": text}).up == size
 
 
+@pytest.mark.parametrize("version", ["", "1\n2", "1\u20282", "1\u20292", "1\x852", "语" * 101])
+def test_a_version_is_a_short_line(version: str) -> None:
+    assert PolicyFile.model_validate({"version": "语" * 100, "rules": []})
+    with pytest.raises(ValidationError, match="version"):
+        PolicyFile.model_validate({"version": version, "rules": []})
+
+
 def test_rules_are_bounded() -> None:
     rules = [{"id": f"r{number}", "verdict": "allow"} for number in range(1_001)]
     with pytest.raises(ValidationError, match="at most 1000"):
