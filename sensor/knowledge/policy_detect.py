@@ -65,13 +65,13 @@ def _content(name: Pattern, excepted: list[Pattern]) -> str:
 
 
 def zeek(plan: Plan, notes: list[str]) -> str:
-    """An intelligence file. Zeek compares whole names: what is under a name is not found by it."""
-    notes += [f"names under {name.name} ({name.service})" for name in plan.of("suffix")]
+    """An intelligence file. Zeek compares whole names: of what is under one, it finds what the catalogue names."""
+    notes += [f"other names under {name.name} ({name.service})" for name in plan.of("suffix")]
     notes += [f"{name.name} ({name.service}): a pattern within a name" for name in plan.of("glob")]
     spared = {e.name for e in plan.excepted if e.kind == "exact"}
     rows = [
         (name.name, "Intel::DOMAIN", "aiscope", f"{name.service} {name.verdict}")
-        for name in plan.names
+        for name in sorted((*plan.names, *plan.within))
         if name.kind != "glob" and name.name not in spared
     ]
     rows += [(cidr, "Intel::SUBNET", "aiscope", service) for cidr, service in plan.networks]

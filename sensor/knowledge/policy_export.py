@@ -38,7 +38,7 @@ class Pattern:
 
 @dataclass(frozen=True, slots=True)
 class Plan:
-    """What to export. `names` are concerned, `excepted` lie under one of them and are not.
+    """What to export. `names` are concerned, `excepted` lie under one of them and are not; `within` do and are.
 
     What cannot be told apart from a name that is not concerned is in `left_out`.
     """
@@ -47,6 +47,7 @@ class Plan:
     catalogue: str
     names: tuple[Pattern, ...]
     excepted: tuple[Pattern, ...]
+    within: tuple[Pattern, ...]
     networks: tuple[tuple[str, str], ...]  # CIDR, service
     left_out: tuple[str, ...]
 
@@ -73,6 +74,7 @@ def plan(policy: Policy, catalogue: Catalogue, verdicts: Sequence[str]) -> Plan:
     left_out = {reason for _, reasons in decided.values() for reason in reasons}
     patterns = {p.name if p.kind != "exact" else f"={p.name}": p for p in _patterns(catalogue, concerned)}
     names = [p for p in patterns.values() if p.verdict and not _above(p, patterns)]
+    within = [p for p in patterns.values() if p.verdict and _above(p, patterns)]
     excepted = [p for p in patterns.values() if not p.verdict and _above(p, patterns)]
     for pattern in names[:]:
         if other := _entangled(pattern, patterns):
@@ -85,6 +87,7 @@ def plan(policy: Policy, catalogue: Catalogue, verdicts: Sequence[str]) -> Plan:
         catalogue.id,
         tuple(sorted(names)),
         tuple(sorted(excepted)),
+        tuple(sorted(within)),
         tuple(sorted(networks)),
         tuple(sorted(left_out)),
     )

@@ -8,7 +8,7 @@ import pytest
 
 from sensor.knowledge.policy_export import plan
 from sensor.knowledge.policy_targets import WATCH, export
-from tests.sensor.knowledge.test_policy_export import ACME, RULES, packaged, policy_of
+from tests.sensor.knowledge.test_policy_export import ACME, RULES, catalogue, packaged, policy_of, service
 
 ALL = policy_of("{id: all, verdict: alert}")
 
@@ -55,6 +55,22 @@ def test_zeek_intelligence_file() -> None:
     assert lines[0] == ["#fields", "indicator", "indicator_type", "meta.source", "meta.desc"]
     assert ["bad.example", "Intel::DOMAIN", "aiscope", "bad block"] in lines
     assert all(len(line) == 4 for line in lines[1:])
+
+
+def test_zeek_is_given_the_names_under_a_name_that_are_known() -> None:
+    nested = catalogue(
+        service("chat", hosts={"app": ["chat.example"], "api": ["=api.chat.example", "x-*.chat.example"]}),
+        service("agent", hosts={"app": ["agent.chat.example"]}),
+        service("good", hosts={"app": ["good.chat.example"], "cdn": ["cdn.chat.example"]}),
+    )
+    policy = policy_of("{id: ok, match: {service: good}, verdict: allow}", "{id: all, verdict: alert}")
+    text = export("zeek", plan(policy, nested, WATCH)).text
+    rows = [line.split("\t") for line in text.splitlines() if "Intel::" in line]
+    assert [(row[0], row[3]) for row in rows] == [
+        ("agent.chat.example", "agent alert"),
+        ("api.chat.example", "chat alert"),
+        ("chat.example", "chat alert"),
+    ]
 
 
 def test_sigma_rules_are_read_by_pysigma() -> None:
