@@ -9,6 +9,7 @@ from dataclasses import dataclass
 from typing import Literal, get_args
 
 from sensor.knowledge.policy_model import DataClass
+from sensor.proxy.dlp.written import one_way
 
 DATA_CLASSES: tuple[str, ...] = get_args(DataClass)
 # What is said of a text that could not be looked at, or not wholly: a finding of its own, not a data class.
@@ -74,10 +75,11 @@ def problem(kind: str, where: str, detector: str, size: int = 0) -> Hit:
 
 def normalised(data_class: str, value: str) -> str:
     """A value without what differs between ways to write it."""
-    if data_class in ("payment-card", "iban", "national-id", "phone"):
-        return "".join(c for c in value if c.isalnum() or c == "+").upper()
     if data_class == "credentials":
         return value
+    value = one_way(value)
+    if data_class in ("payment-card", "iban", "national-id", "phone"):
+        return "".join(c for c in value if c.isalnum() or c == "+").upper()
     return " ".join(value.casefold().split())
 
 

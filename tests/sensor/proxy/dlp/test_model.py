@@ -9,6 +9,8 @@ def test_ways_of_writing_a_value_have_one_fingerprint():
         key, "payment-card", "4539148803436467"
     )
     assert fingerprint(key, "email", "Jane@Corp.com") == fingerprint(key, "email", "jane@corp.com")
+    assert fingerprint(key, "phone", "０９０－１２３４") == fingerprint(key, "phone", "090-1234")
+    assert fingerprint(key, "person-name", "Mu\u0308ller") == fingerprint(key, "person-name", "M\\u00fcller")
     assert fingerprint(key, "iban", "de89 3704") == fingerprint(key, "iban", "DE893704")
 
 
