@@ -31,7 +31,11 @@ class Limiter:
     def ask(self, key: tuple[str, ...], rate: Rate | None, upload: int, now: float) -> int:
         """0: go on, and it is counted. Else the seconds after which it is worth another try."""
         wanted = [
-            ("requests", rate, 1.0),
+            (
+                f"requests {rate!r}",
+                rate,
+                1.0,
+            ),  # rules with other rates do not share one: 5 uploads, 100 chats
             ("tokens", self._tokens, 0.0),
             ("upload", self._upload, float(upload)),
         ]

@@ -14,6 +14,14 @@ def test_requests_fill_up_again_evenly() -> None:
     assert limiter.ask(("berta", *KEY[1:]), rate, 10, 30.0) == 0
 
 
+def test_rules_with_different_rates_do_not_use_up_each_other() -> None:
+    limiter, uploads, chats = Limiter(), Rate(1, 3600), Rate(100, 3600)
+    assert [limiter.ask(KEY, rate, 0, 0.0) for rate in (uploads, chats, chats)] == [0, 0, 0]
+    assert limiter.ask(KEY, uploads, 0, 0.0) == 3600
+    assert [limiter.ask(KEY, chats, 0, 0.0) for _ in range(98)] == [0] * 98
+    assert limiter.ask(KEY, chats, 0, 0.0) == 36
+
+
 def test_a_refused_request_uses_nothing() -> None:
     limiter = Limiter(upload_per_hour=100)
     assert limiter.ask(KEY, Rate(5, 60), 80, 0.0) == 0
