@@ -7,6 +7,7 @@ chromium:chromium
 ip:iproute2
 tcpreplay:tcpreplay
 nft:nftables
+named:bind9
 named-checkzone:bind9-utils
 unbound-checkconf:unbound
 dnsmasq:dnsmasq-base
