@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 import re
 from collections.abc import Sequence
 from typing import Any
@@ -65,9 +66,7 @@ COLUMNS: dict[str, Any] = {
     ),
     "account_type": st.column_config.TextColumn("account"),
     "account": st.column_config.TextColumn("organisation or key"),
-    "cost_usd": st.column_config.NumberColumn(
-        "cost", format="$%.2f", help="By the price list; empty: no price."
-    ),
+    "cost_usd": st.column_config.NumberColumn("cost", help="By the price list; empty: no price."),
     "stated": st.column_config.TextColumn("stated", width="large"),
     "tokens_out": st.column_config.NumberColumn("tokens out", format="localized"),
 }
@@ -100,7 +99,9 @@ def savable(frame: pd.DataFrame) -> pd.DataFrame:
 def table(frame: pd.DataFrame, **options: Any) -> Any:
     """A table with the columns' standard names, units and help. Cells are data, never markup."""
     config = {name: COLUMNS[name] for name in frame.columns if name in COLUMNS}
-    shown = st.dataframe(savable(frame), hide_index=True, column_config=config, placeholder="", **options)
+    rows = savable(frame)
+    cells = rows.style.format({"cost_usd": dollars}) if "cost_usd" in rows else rows
+    shown = st.dataframe(cells, hide_index=True, column_config=config, placeholder="", **options)
     if len(frame) in LIMITS:
         st.caption(f"The first {len(frame):,} rows. There may be more: narrow the filters.")
     return shown
@@ -118,6 +119,14 @@ def bytes_text(count: float) -> str:
             return f"{count:.0f} {unit}" if unit == "B" or count >= 100 else f"{count:.1f} {unit}"
         count /= 1000
     return f"{count:,.1f} PB"
+
+
+def dollars(cost: Any) -> str:
+    """Cents, and of less than one the first two figures: what costs something is never `$0.00`."""
+    if pd.isna(cost):
+        return ""
+    decimals = 2 if not cost or cost >= 0.01 else 1 - math.floor(math.log10(cost))
+    return f"${cost:,.{decimals}f}"
 
 
 def metrics(values: dict[str, str | int], **helps: str) -> None:

@@ -39,7 +39,7 @@ def numbers(total: Mapping[Hashable, Any]) -> None:
             "Attachments": int(total["attachments"]),
             "Tokens in": _count(total["tokens_in"]),
             "Tokens out": _count(total["tokens_out"]),
-            "Cost": "unknown" if pd.isna(cost) else f"${cost:,.2f}",
+            "Cost": parts.dollars(cost) or "unknown",
         },
         Cost="By the price list, of exchanges whose model and tokens are known.",
     )

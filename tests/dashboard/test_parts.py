@@ -4,6 +4,7 @@ import re
 import sys
 
 import pandas as pd
+import pyarrow as pa
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
@@ -32,6 +33,38 @@ from dashboard.data import Filters
 )
 def test_bytes_text(count: float, text: str) -> None:
     assert parts.bytes_text(count) == text
+
+
+@pytest.mark.parametrize(
+    ("cost", "text"),
+    [
+        (float("nan"), ""),
+        (0, "$0.00"),
+        (0.000_015, "$0.000015"),
+        (0.001, "$0.0010"),
+        (0.012, "$0.01"),
+        (0.5, "$0.50"),
+        (1234.5, "$1,234.50"),
+    ],
+)
+def test_dollars(cost: float, text: str) -> None:
+    assert parts.dollars(cost) == text
+
+
+def test_what_costs_less_than_a_cent_is_no_zero_in_a_table(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setitem(sys.modules, "__main__", sys.modules["__main__"])
+
+    def page() -> None:
+        import pandas as pd
+
+        from dashboard import parts
+
+        parts.table(pd.DataFrame({"cost_usd": [0.001, None]}))
+
+    (table,) = AppTest.from_function(page).run().dataframe
+    shown = pa.ipc.open_stream(table.proto.arrow_data.styler.display_values).read_pandas()
+    assert shown.iloc[:, -1].tolist() == ["$0.0010", ""]
+    assert table.value["cost_usd"].max() == 0.001  # a number still, by which rows are sorted
 
 
 @given(st.text(st.characters(exclude_categories=["C", "Z"])))
