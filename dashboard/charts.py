@@ -102,10 +102,11 @@ def matrix(frame: pd.DataFrame, row: str = "client", value: str = "bytes_up") ->
 def visibility(frame: pd.DataFrame) -> alt.LayerChart:
     """Bytes by visibility class: columns `label`, `bytes`, `share` (0..1), `kind` of VISIBILITY_COLOURS."""
     scale = alt.Scale(domain=list(VISIBILITY_COLOURS), range=list(VISIBILITY_COLOURS.values()))
+    legend = alt.Legend(orient="top", columns=2, padding=0)  # in one row it is wider than a phone leaves it
     bars = alt.Chart(frame).encode(
         x=alt.X("bytes:Q", title=None, axis=alt.Axis(labelExpr=BYTES, tickCount=5)),
         y=alt.Y("label:N", title=None, sort=None, axis=alt.Axis(labelLimit=260)),
-        color=alt.Color("kind:N", title=None, scale=scale, legend=alt.Legend(orient="top")),
+        color=alt.Color("kind:N", title=None, scale=scale, legend=legend),
         tooltip=["label:N", alt.Tooltip("bytes:Q", format=","), alt.Tooltip("share:Q", format=".2%")],
     )
     text = bars.mark_text(align="left", dx=4).encode(text=alt.Text("share:Q", format=".1%"))

@@ -9,6 +9,7 @@ from pathlib import Path
 import pytest
 from playwright.sync_api import Page, expect, sync_playwright
 
+from dashboard.charts import VISIBILITY_COLOURS
 from dashboard.cli import OPTIONS
 from tests.dashboard.conftest import serving
 from tests.ports import free_port
@@ -172,6 +173,20 @@ def test_visibility_says_what_was_hidden(tab: Page) -> None:
     tab.goto("/visibility")
     expect(tab.get_by_text("Sensors")).to_be_visible()
     assert metric(tab, "Hidden") == "15.0%"
+
+
+def test_the_legend_is_whole_on_a_phone(tab: Page) -> None:
+    tab.set_viewport_size({"width": 390, "height": 844})
+    tab.goto("/visibility")
+    chart = tab.locator("svg.marks")
+    for kind in VISIBILITY_COLOURS:
+        label = chart.get_by_text(kind, exact=True)
+        expect(label).to_be_visible()
+        (inner, outer) = (one.bounding_box() for one in (label, chart))
+        assert inner
+        assert outer
+        assert inner["x"] + inner["width"] <= outer["x"] + outer["width"] + 1, kind  # of rounding
+    tab.set_viewport_size({"width": 1400, "height": 1600})
 
 
 def test_visibility_says_which_filters_narrow_it(tab: Page) -> None:
