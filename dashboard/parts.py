@@ -29,6 +29,11 @@ LIMITS = (1_000, 10_000)  # of the queries: a table of so many rows may be cut
 
 FORMULA = ("=", "+", "-", "@", "\t", "\r")  # how one begins for a spreadsheet
 
+# Bidi_Control of Unicode's UAX #9: one of these turns the rest of its cell around.
+TURNS = dict.fromkeys(
+    (0x061C, 0x200E, 0x200F, *range(0x202A, 0x202F), *range(0x2066, 0x206A)), "\N{REPLACEMENT CHARACTER}"
+)
+
 COLUMNS: dict[str, Any] = {
     "client": st.column_config.TextColumn("client"),
     "service": st.column_config.TextColumn("service"),
@@ -84,8 +89,9 @@ def unmarked(text: str) -> str:
 
 
 def inert(value: object) -> object:
-    """A cell of what can be saved as CSV, tables and charts: a formula gets an apostrophe and is none."""
+    """A cell of tables and charts, which can be saved as CSV: no formula, and read as it is written."""
     if isinstance(value, str):
+        value = value.translate(TURNS)
         return f"'{value}" if value.startswith(FORMULA) else value
     return [inert(one) for one in value] if isinstance(value, np.ndarray) else value
 

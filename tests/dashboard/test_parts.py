@@ -3,6 +3,7 @@ from __future__ import annotations
 import re
 import sys
 
+import numpy as np
 import pandas as pd
 import pyarrow as pa
 import pytest
@@ -104,6 +105,15 @@ def test_a_table_saved_as_csv_has_no_formulas(monkeypatch: pytest.MonkeyPatch) -
     (table,) = AppTest.from_function(page).run().dataframe
     (first, _) = table.value.to_dict("records")
     assert (first["client"], list(first["tools"]), first["bytes"]) == ("'=1+1", ["'@a", "b"], -1)
+
+
+@pytest.mark.parametrize("sign", ["\u202e", "\u202a", "\u2067", "\u2069", "\u200f", "\u061c"])
+def test_no_cell_is_turned_around(sign: str) -> None:
+    frame = pd.DataFrame(
+        {"client": [f"a{sign}b"], "tools": [np.array([f"{sign}="])], "user": ["\u05d0\u05d1"]}
+    )
+    (row,) = parts.savable(frame).to_dict("records")
+    assert (row["client"], list(row["tools"]), row["user"]) == ("a\ufffdb", ["\ufffd="], "\u05d0\u05d1")
 
 
 def test_a_table_that_may_be_cut_says_so(monkeypatch: pytest.MonkeyPatch) -> None:
