@@ -32,6 +32,7 @@ Asked = Filters | StoreError | SettingsError
 def filters() -> Filters:
     """The side bar. Widgets are bound to the address: a reload or a shared link shows the same."""
     with st.sidebar:
+        parts.absent("time", RANGES.__contains__, "is no time range: everything is shown.")
         name = str(st.selectbox("Time", list(RANGES), key="time", bind="query-params"))
         start, end = span(name)
         services = several("Services", "service")
@@ -44,7 +45,7 @@ def filters() -> Filters:
 def several(label: str, kind: str) -> tuple[str, ...]:
     """Any number of the services, categories or clients in the store; none is all of them."""
     options, key = choices(kind), label.lower()
-    parts.absent(key, options)
+    parts.absent(key, options.__contains__, "is not in this store: the filter is left out.")
     return tuple(st.multiselect(label, options, key=key, bind="query-params", placeholder="All"))
 
 
@@ -55,6 +56,8 @@ def span(name: str) -> tuple[dt.datetime, dt.datetime]:
         today = now.date()
         # Streamlit's own bounds are ten years around the default: a link to anything older would lose its days.
         bounds = EARLIEST.date(), LATEST.date()
+        for key in ("from", "until"):
+            parts.absent(key, is_day, "is no day that can be shown: another one is taken.")
         first = st.date_input("From", today - dt.timedelta(days=7), *bounds, key="from", bind="query-params")
         last = st.date_input("Until", today, *bounds, key="until", bind="query-params")
         if first > last:
@@ -62,6 +65,15 @@ def span(name: str) -> tuple[dt.datetime, dt.datetime]:
         return midnight(first), midnight(last) + dt.timedelta(days=1)
     length = RANGES[name]
     return (now - length, now) if length else (EARLIEST, LATEST)
+
+
+def is_day(text: str) -> bool:
+    """Whether Streamlit takes this from a link, within the bounds."""
+    try:
+        day = dt.datetime.strptime(text.replace("/", "-"), "%Y-%m-%d").replace(tzinfo=dt.UTC)
+    except ValueError:
+        return False
+    return EARLIEST <= day <= LATEST
 
 
 def midnight(day: dt.date) -> dt.datetime:

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import math
 import re
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from typing import Any
 
 import altair as alt
@@ -171,11 +171,11 @@ def choose(label: str, options: Sequence[str], key: str, first: int = 0) -> str 
     return chosen
 
 
-def absent(key: str, options: Sequence[str]) -> None:
-    """Say which values of a filter in the address are not there: Streamlit leaves them out silently."""
+def absent(key: str, there: Callable[[str], bool], said: str) -> None:
+    """Say which values of a widget in the address are not there: Streamlit leaves them out silently."""
     for value in st.query_params.get_all(key):
-        if value not in options:
-            st.warning(f"{plain(value)} is not in this store: the filter is left out.")
+        if not there(value):
+            st.warning(f"{plain(value)} {said}")
 
 
 def nothing(what: str, advice: str) -> None:

@@ -113,6 +113,16 @@ def test_a_link_to_what_is_not_there_shows_nobody_else(tab: Page) -> None:
     expect(tab.get_by_text("nosuch is not in this store: the filter is left out.")).to_be_visible()
 
 
+def test_a_mistyped_time_in_a_link_is_said(tab: Page) -> None:
+    tab.goto("/?time=nonsense")
+    expect(tab.get_by_text("nonsense is no time range: everything is shown.")).to_be_visible()
+    tab.goto("/?time=Between+two+days&from=2026-13-45&until=2026-11-25")
+    expect(tab.get_by_text("2026-13-45 is no day that can be shown: another one is taken.")).to_be_visible()
+    tab.goto("/?time=Between+two+days&from=2026-11-25&until=2026/11/25")
+    expect(tab.get_by_text("Who sends how much to which service")).to_be_visible()
+    assert tab.get_by_test_id("stAlert").count() == 0
+
+
 def test_what_was_only_looked_up_can_be_asked_for(tab: Page) -> None:
     tab.goto("/?services=character-ai")
     expect(tab.get_by_text("Looked up, no connection seen")).to_be_visible()
