@@ -117,7 +117,9 @@ def main() -> None:
             page(visibility.show, "What we could not see", wanted), title="Visibility", url_path="visibility"
         ),
     ]
-    st.navigation(pages, position="top").run()
+    shown = st.navigation(pages, position="top")
+    st.set_page_config(page_title=f"{shown.title} · aiscope")
+    shown.run()
 
 
 if __name__ == "__main__":

@@ -59,6 +59,13 @@ def test_overview_shows_who_what_and_how_much(tab: Page) -> None:
     expect(tab.get_by_text("Looked up, no connection seen")).to_be_visible()
 
 
+def test_a_browsers_tab_says_which_page_it_has(tab: Page) -> None:
+    tab.goto("/")
+    expect(tab).to_have_title("Overview \u00b7 aiscope")
+    tab.get_by_role("link", name="Visibility").click()
+    expect(tab).to_have_title("Visibility \u00b7 aiscope")
+
+
 def test_a_chart_saved_as_csv_has_no_formulas(tab: Page) -> None:
     tab.goto("/")
     expect(tab.locator("svg.marks").nth(1).get_by_text("'=<script>")).to_be_visible()
