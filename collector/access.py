@@ -52,7 +52,7 @@ def rights(role: str, tables: frozenset[str]) -> Rights:
     private = PRIVATE if role in {"analyst", "admin"} else frozenset()
     readable = {
         "sensor": frozenset[str](),
-        "reader": SUMS & tables,
+        "reader": (SUMS | {"migrations"}) & tables,  # which schema this is: every command asks that first
     }.get(role, tables - private)
     inserts = {"sensor": EVENTS, "admin": EVENTS | DECISIONS}.get(role, frozenset[str]()) & tables
     reads = frozenset((DATABASE, name) for name in readable) | SYSTEM

@@ -88,6 +88,13 @@ def asked() -> Asked:
         return error
 
 
+def why(error: StoreError | SettingsError) -> str:
+    """The reason why there is no page; it is no fault of the store that a role may not read."""
+    if "(ACCESS_DENIED)" in str(error):
+        return "**This login may not read what the pages show.** They need one with the role analyst."
+    return f"**The store cannot be read.** {parts.plain(str(error))}"
+
+
 def page(show: Callable[[Filters], None], title: str, wanted: Asked) -> Callable[[], None]:
     """A page of what was asked for; a store that cannot be read is said in one sentence."""
 
@@ -98,7 +105,7 @@ def page(show: Callable[[Filters], None], title: str, wanted: Asked) -> Callable
                 raise wanted
             show(wanted)
         except (StoreError, SettingsError) as error:
-            st.error(f"**The store cannot be read.** {parts.plain(str(error))}", icon=":material/error:")
+            st.error(why(error), icon=":material/error:")
 
     return run
 

@@ -24,13 +24,14 @@ GRANT INSERT ON aiscope.findings, INSERT ON aiscope.findings_local TO aiscope_se
 GRANT INSERT ON aiscope.sensor_stats, INSERT ON aiscope.sensor_stats_local TO aiscope_sensor;
 GRANT INSERT ON aiscope.sealed, INSERT ON aiscope.sealed_local TO aiscope_sensor;
 
--- A reader has sums.
+-- A reader has sums, and may know which schema this is: every command asks.
 GRANT SELECT ON aiscope.usage_hourly, SELECT ON aiscope.usage_hourly_local TO aiscope_reader;
 GRANT SELECT ON aiscope.usage_daily, SELECT ON aiscope.usage_daily_local TO aiscope_reader;
 GRANT SELECT ON aiscope.lookups_hourly, SELECT ON aiscope.lookups_hourly_local TO aiscope_reader;
 GRANT SELECT ON aiscope.exchanges_hourly, SELECT ON aiscope.exchanges_hourly_local TO aiscope_reader;
 GRANT SELECT ON aiscope.sensor_stats, SELECT ON aiscope.sensor_stats_local TO aiscope_reader;
 GRANT SELECT ON aiscope.services, SELECT ON aiscope.services_local TO aiscope_reader;
+GRANT SELECT ON aiscope.migrations, SELECT ON aiscope.migrations_local TO aiscope_reader;
 
 -- An analyst has everything but originals of prompts and who had which address.
 GRANT aiscope_reader TO aiscope_analyst;
@@ -44,7 +45,6 @@ GRANT SELECT ON aiscope.inputs, SELECT ON aiscope.inputs_local TO aiscope_analys
 GRANT SELECT ON aiscope.audit, SELECT ON aiscope.audit_local TO aiscope_analyst;
 GRANT SELECT ON aiscope.vantages, SELECT ON aiscope.vantages_local TO aiscope_analyst;
 GRANT SELECT ON aiscope.usage TO aiscope_analyst;
-GRANT SELECT ON aiscope.migrations, SELECT ON aiscope.migrations_local TO aiscope_analyst;
 
 -- An investigator has those too.
 GRANT aiscope_analyst TO aiscope_investigator;

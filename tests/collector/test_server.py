@@ -414,6 +414,26 @@ def test_clickhouse_connect_async(served: Served):
     assert asyncio.run(ask()) == list(range(10))
 
 
+def aiscope(served: Served, user: str, *arguments: str) -> subprocess.CompletedProcess[str]:
+    """A command with this user's login."""
+    url = f"http://{user}:{served.tokens[user]}@127.0.0.1:{served.port}/"
+    command = [sys.executable, "-m", "sensor.cli", *arguments, "--store", url]
+    return subprocess.run(command, capture_output=True, text=True, check=False, timeout=120)
+
+
+def test_a_reader_asks_by_our_own_command(served: Served):
+    done = aiscope(served, "rita", "sql", "SELECT count() AS n FROM usage WHERE service = 'nosuch'")
+    assert (done.returncode, done.stdout) == (0, "n\n0\n"), done.stderr
+
+
+def test_who_may_not_see_the_pages_is_told_who_may(served: Served):
+    for user in ("rita", "tap-1"):
+        done = aiscope(served, user, "dashboard", "--check")
+        assert done.returncode == 1
+        said = "This login may not read what the pages show. They need one with the role analyst."
+        assert {line[14:] for line in done.stdout.splitlines()} == {said}
+
+
 def test_users_change_without_a_restart(served: Served):
     assert served.users
     token = users.add(served.users, "late", "reader")
