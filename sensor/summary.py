@@ -28,6 +28,8 @@ COLUMNS = (
 _NAMED = ("client", "service")
 _FIXED = {"evidence": 9, "connections": 11, "up": 7, "down": 7, "first seen": 11, "last seen": 11}
 _RIGHT = {"connections", "up", "down"}
+_TIMES = ("first seen", "last seen")
+_LEGIBLE = 40  # characters of client and service for which times give way
 _DAY = 86_400 * 1_000_000_000
 _FORMULA = ("=", "+", "-", "@", "\t", "\r")  # what a spreadsheet would run
 
@@ -161,24 +163,33 @@ class Summary:
 
 
 def _table(uses: list[Use], clock: str, width: int, styled: bool) -> Iterator[str]:
-    """On a narrow terminal client and service give way, figures do not."""
+    """On a narrow terminal times give way first, then client and service; figures do not."""
     rows = [(*_NAMED, *_FIXED), *(_row(use, clock) for use in uses)]
-    names = max(width - sum(_FIXED.values()) - len(_FIXED) - 2, 16)
-    widths = [
-        min(max(_cells(row[column]) for row in rows), most)
-        for column, most in enumerate((names * 3 // 5, names * 2 // 5))
-    ]
-    widths += _FIXED.values()
+    widths = _widths([max(_cells(row[column]) for row in rows) for column in range(len(_NAMED))], width)
     for number, row in enumerate(rows):
-        cells = (
-            _fitted(text, size, name in _RIGHT) for text, size, name in zip(row, widths, rows[0], strict=True)
-        )
+        texts = zip(rows[0], row, strict=True)
+        cells = (_fitted(text, widths[name], name in _RIGHT) for name, text in texts if name in widths)
         line = " ".join(cells)
         if styled and not number:
             line = click.style(line, bold=True)
         elif styled and uses[number - 1].evidence == "dns":
             line = click.style(line, dim=True)
         yield line
+
+
+def _widths(wanted: list[int], width: int) -> dict[str, int]:
+    """The columns that there is room for. Of it the client has what the service leaves, at least three fifths."""
+    fixed = dict(_FIXED)
+    for name in _TIMES:
+        if _room(fixed, width) < min(sum(wanted), _LEGIBLE):
+            del fixed[name]
+    room = _room(fixed, width)
+    service = min(wanted[1], room * 2 // 5)
+    return dict(zip(_NAMED, (min(wanted[0], room - service), service), strict=True)) | fixed
+
+
+def _room(fixed: dict[str, int], width: int) -> int:
+    return max(width - sum(fixed.values()) - len(fixed) - 2, 16)
 
 
 def _row(use: Use, clock: str) -> tuple[str, ...]:

@@ -83,6 +83,21 @@ def test_the_table_fits_the_screen_and_says_what_it_leaves_out():
     assert "86 more pairs" in lines[-1]
 
 
+def test_on_eighty_columns_it_can_be_read_who_uses_what():
+    found = added(
+        connection(user="", client_host="build-server", client_ip="10.20.0.40", service="github-copilot"),
+        connection(user="farid.haddad", client_host="finance-pc", client_ip="10.20.0.26"),
+    )
+    head, *lines = shown(found, width=80)[1:4]
+    assert head.split() == ["client", "service", "evidence", "connections", "up", "down"]
+    assert lines[0].startswith("farid.haddad finance-pc")
+    assert lines[1].startswith("build-server (10.20.0.40)  github-copilot ")
+    assert max(map(len, lines)) <= 80
+    assert shown(found, width=100)[1].endswith("down last seen  ")
+    assert shown(found, width=120)[1].endswith("down first seen  last seen  ")
+    assert shown(found, width=60)[2].startswith("farid.hadda\u2026 openai-\u2026 flow")
+
+
 def test_names_from_the_wire_cannot_write_on_the_terminal():
     text = "\n".join(shown(added(connection(user="[red]x[/red]", client_host="\x1b[2J"))))
     assert "\x1b" not in text
