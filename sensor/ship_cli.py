@@ -117,11 +117,16 @@ def _described(path: Path, found: Status) -> dict[str, str]:
         "delivered": f"{dt.datetime.fromtimestamp(found.delivered, dt.UTC):%Y-%m-%d %H:%M:%S} UTC"
         if found.delivered
         else "never",
-        "clock": "unknown"
-        if found.skew is None
-        else f"the store's is {round(found.skew):+d} s against this one",
+        "clock": _clock(found.skew),
         "problem": found.problem or "none",
     }
+
+
+def _clock(skew: float | None) -> str:
+    """How far the store's clock is off. `Date` is exact to a second, and some servers make it once in one."""
+    if skew is None:
+        return "unknown"
+    return f"the store's is {skew:+.0f} s against this one" if abs(skew) > 1 else "as the store's"
 
 
 @spool.command()

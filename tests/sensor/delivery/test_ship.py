@@ -463,6 +463,15 @@ def test_a_clock_is_said_in_whole_seconds_as_date_is(path: Path, server: Server,
     assert re.search(r"the store's is [+](89|90|91) s against this one", said)
 
 
+def test_clocks_that_agree_as_far_as_date_says_are_not_apart(path: Path, server: Server):
+    behind = email.utils.format_datetime(dt.datetime.now(dt.UTC) - dt.timedelta(seconds=0.4), usegmt=True)
+    server.answers = [(200, "", {"Date": behind})]
+    put(path, [connection()])
+    drain(path, server.url)
+    said = CliRunner().invoke(ship_cli.spool, ["status", "--spool", str(path)]).output
+    assert "clock        as the store's\n" in said
+
+
 def test_a_refused_connection_is_said_without_numbers(tmp_path: Path):
     with Spool(tmp_path / "s.spool", "s1") as spool:
         spool.put([connection()])
