@@ -56,6 +56,10 @@ def certificate(home: Path) -> x509.Certificate:
     """The authority's certificate. Raises CaError."""
     try:
         return x509.load_pem_x509_certificate((home / PUBLIC).read_bytes())
+    except FileNotFoundError:
+        raise CaError(
+            f"{home / PUBLIC}: none there yet; the first start of `aiscope proxy` makes it"
+        ) from None
     except (OSError, ValueError) as error:
         raise CaError(f"{home / PUBLIC}: {why(error)}") from None
 

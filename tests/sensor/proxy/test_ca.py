@@ -44,6 +44,11 @@ def test_constraints_are_the_outermost_names(tmp_path: Path) -> None:
     assert len(extension.value.permitted_subtrees or ()) == 4
 
 
+def test_before_the_first_start_there_is_none_and_it_is_said_what_makes_it(tmp_path: Path) -> None:
+    with pytest.raises(ca.CaError, match="none there yet; the first start of `aiscope proxy` makes it"):
+        ca.certificate(tmp_path)
+
+
 def _leaf(home: Path, name: x509.GeneralName) -> Path:
     """A server's certificate that the authority signed."""
     authority, key = ca.certificate(home), ec.generate_private_key(ec.SECP256R1())
