@@ -64,12 +64,21 @@ class LazyGroup(click.Group):
             command: click.Command = getattr(importlib.import_module(module), attribute)
         except ModuleNotFoundError as error:
             raise click.ClickException(_missing(cmd_name, error)) from None
+        _whole(command)
         return command
 
     def format_commands(self, ctx: click.Context, formatter: click.HelpFormatter) -> None:
         """The list of commands, without importing them."""
         with formatter.section("Commands"):
             formatter.write_dl([(name, about) for name, (_, about) in COMMANDS.items()])
+
+
+def _whole(command: click.Command) -> None:
+    """A list of commands says whole sentences, over two lines if need be: click cuts each to one."""
+    if isinstance(command, click.Group):
+        for one in command.commands.values():
+            one.short_help = one.get_short_help_str(limit=1000)
+            _whole(one)
 
 
 @click.command(cls=LazyGroup, context_settings={"help_option_names": ["-h", "--help"]})

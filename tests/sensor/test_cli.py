@@ -38,6 +38,15 @@ def test_every_command_is_there_and_explains_itself(name: str):
         assert all(p.help for p in command.params if isinstance(p, click.Option))
 
 
+@pytest.mark.parametrize("name", cli.COMMANDS)
+def test_a_list_of_commands_says_whole_sentences(name: str):
+    context = click.Context(cli.aiscope)
+    command = cli.LazyGroup().get_command(context, name)
+    assert command is not None
+    text = command.get_help(click.Context(command, context, name, terminal_width=80))
+    assert not [line for line in text.partition("Commands:")[2].splitlines() if line.endswith("...")]
+
+
 def test_unknown_command_is_one_line():
     done = run("reed")
     assert done.returncode == 2
