@@ -13,8 +13,6 @@ import subprocess
 import sys
 import time
 import urllib.request
-from collections.abc import Iterator
-from contextlib import contextmanager
 from pathlib import Path
 
 ROOT = Path(__file__).resolve().parents[2]
@@ -46,25 +44,14 @@ def await_page(url: str, server: subprocess.Popen[bytes]) -> None:
     raise SystemExit("the dashboard did not come up")
 
 
-@contextmanager
-def ended_at_once() -> Iterator[None]:
-    """By Ctrl-C, wherever it comes: as an exception it is lost where a library takes all of them for its own."""
-    before = signal.getsignal(signal.SIGINT)
-    if before is signal.default_int_handler:
-        signal.signal(signal.SIGINT, lambda *_: os._exit(130))
-    yield
-    signal.signal(signal.SIGINT, before)
-
-
 def main() -> int:
     shutil.rmtree(DEMO, ignore_errors=True)
     DEMO.mkdir()
     capture = DEMO / "office.pcap"
     print("An hour in a small office, made from real TLS, QUIC and HTTP:", flush=True)
-    with ended_at_once():
-        from office import main as office  # it takes a while, in which somebody may have seen enough
+    from office import main as office  # it takes a while, in which somebody may have seen enough
 
-        office([str(capture)])
+    office([str(capture)])
     people, policy = capture.with_suffix(".csv"), ROOT / "deploy/policy.example.yaml"
     read = [*AISCOPE, "read", capture, "--inventory", people, "--policy", policy]
     subprocess.run([*read, "--store", STORE], check=True)

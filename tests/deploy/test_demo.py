@@ -42,7 +42,9 @@ def _named(row: str) -> str:
 def test_who_has_seen_enough_sees_no_traceback(tmp_path: Path):
     shutil.copytree(DEMO, tmp_path / "deploy/demo")
     command = [sys.executable, tmp_path / "deploy/demo/run.py"]
-    demo = subprocess.Popen(command, stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True)
+    # Who is in the background of a shell has SIGINT ignored, and so would the demo.
+    heard = {"preexec_fn": lambda: signal.signal(signal.SIGINT, signal.SIG_DFL)}
+    demo = subprocess.Popen(command, stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True, **heard)  # type: ignore[call-overload]
     assert demo.stdout
     assert "An hour in a small office" in demo.stdout.readline()
     demo.send_signal(signal.SIGINT)
