@@ -31,11 +31,8 @@ class Limiter:
     def ask(self, key: tuple[str, ...], rate: Rate | None, upload: int, now: float) -> int:
         """0: go on, and it is counted. Else the seconds after which it is worth another try."""
         wanted = [
-            (
-                f"requests {rate!r}",
-                rate,
-                1.0,
-            ),  # rules with other rates do not share one: 5 uploads, 100 chats
+            # Rules with other rates do not share one: 5 uploads, 100 chats.
+            (f"requests {rate!r}", rate, 1.0),
             ("tokens", self._tokens, 0.0),
             ("upload", self._upload, float(upload)),
         ]

@@ -26,9 +26,7 @@ LINES = 20_000
 FIELDS = 1_000
 OPENED = 6  # Gemini's web application: form, list, list, prompt
 _DATA_URL = re.compile(r"data:([\w.+/-]{0,100})((?:;[\w=.+%-]{1,200}){0,8}),", re.IGNORECASE)
-_BASE64 = re.compile(
-    r"(?:[A-Za-z0-9+/_-][\r\n]{0,2}){120}"
-)  # in lines of 76, as `base64` writes it (RFC 2045)
+_BASE64 = re.compile(r"(?:[A-Za-z0-9+/_-][\r\n]{0,2}){120}")  # perhaps in lines of 76 (RFC 2045 6.8)
 _ONE_ALPHABET = str.maketrans("-_", "+/", "\r\n")
 _SHORT = re.compile(r"(?:[A-Za-z0-9+/_-]{4}){2,}(?:[A-Za-z0-9+/_-]{2}==|[A-Za-z0-9+/_-]{3}=)?")
 _SECRETS = re.compile(r"(?<=://)[^/?#@]*+@|[?#].*", re.DOTALL)  # what an address has that lets anybody in
